@@ -1,0 +1,210 @@
+"""Settings: frozen, checked when they are made, each with its unit in its name."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aiodis.credentials import AccessKey, IAMPassword, StaticToken
+from aiodis.errors import ConfigError
+
+__all__ = ["ClientSettings", "ConsumerSettings", "ProducerSettings", "Static", "is_loopback"]
+
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """A fixed share of a stream's partitions: those whose number modulo `count` is `index`.
+
+    The default takes all of them: one process, or one pod of a StatefulSet each.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise ConfigError("Static: index counts from 0 and must be below count")
+
+    def owns(self, partition: int) -> bool:
+        """Say whether this member reads the partition."""
+        return partition % self.count == self.index
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @classmethod
+    def make(cls, **values: Any) -> Self:  # noqa: ANN401 - checked by the model itself
+        """Make the settings.
+
+        Raises:
+            ConfigError: one line that names the setting and the rule.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as exc:
+            first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            rule = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(sorted(cls.model_fields))
+                rule = f"there is no such setting; there are: {known}"
+            raise ConfigError(f"{name}: {rule}" if name else rule) from None
+
+
+class ClientSettings(_Settings):
+    """How a client reaches the service, and as whom.
+
+    `signing` is the scheme for AK/SK: `v3` is the vendor's current one and
+    needs no region. Waiting longer than `keepalive_ms` closes a connection,
+    before the server does. `retry_budget` is the share of calls that may be
+    repeated, beyond a small reserve; the breaker opens after
+    `breaker_failures` failures in a row, for `breaker_open_ms`, and after one
+    refusal of the credentials that a fresh token did not mend, since the service
+    blocks addresses that go on failing for half an hour (facts 1).
+    """
+
+    region: str | None = None
+    endpoint: str | None = None
+    project_id: str | None = None
+    credentials: AccessKey | StaticToken | IAMPassword | None = None
+    signing: Literal["v3", "scoped", "v11", "v11-v3"] = "v3"
+    ca_file: Path | None = None
+    allow_http: bool = False
+    request_timeout_ms: Positive = 30_000
+    connect_timeout_ms: Positive = 5_000
+    call_timeout_ms: Positive = 120_000
+    max_connections: Positive = 64
+    keepalive_ms: Positive = 15_000
+    retries: NotNegative = 8
+    retry_backoff_ms: Positive = 100
+    retry_backoff_max_ms: Positive = 10_000
+    retry_budget: Annotated[float, Field(ge=0, le=1)] = 0.2
+    breaker_failures: Positive = 20
+    breaker_open_ms: Positive = 10_000
+    auth_breaker_open_ms: Positive = 60_000
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.endpoint is None and self.region is None:
+            raise ValueError("give a region or an endpoint")
+        if self.signing != "v3" and self.region is None:
+            raise ValueError(f"signing={self.signing!r} needs a region")
+        url = urlsplit(self.base_url)
+        if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+            raise ValueError("endpoint must look like https://host or https://host:port")
+        if url.username or url.password:
+            raise ValueError("endpoint must not hold a user name or password")
+        if url.scheme == "http" and not (self.allow_http or is_loopback(url.hostname)):
+            raise ValueError(
+                "endpoint is plain http to another machine; use https, or allow_http=True"
+            )
+        return self
+
+    @property
+    def base_url(self) -> str:
+        """The endpoint without a trailing slash."""
+        endpoint = self.endpoint or f"https://dis.{self.region}.myhuaweicloud.com"
+        if "://" not in endpoint:
+            endpoint = f"https://{endpoint}"
+        return endpoint.rstrip("/")
+
+    @property
+    def iam_url(self) -> str:
+        """IAM's endpoint: the region's, or the endpoint itself where that is an embedded DIS."""
+        host = urlsplit(self.base_url).hostname or ""
+        if self.region is None or is_loopback(host):
+            return self.base_url
+        return f"https://iam.{self.region}.myhuaweicloud.com"
+
+    @staticmethod
+    def from_env(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Read region, endpoint and project from `AIODIS_*` and the vendor's own names."""
+        env = os.environ if environ is None else environ
+        names = {
+            "region": ("AIODIS_REGION",),
+            "endpoint": ("AIODIS_ENDPOINT",),
+            "project_id": ("AIODIS_PROJECT_ID", "HUAWEICLOUD_SDK_PROJECT_ID"),
+            "ca_file": ("AIODIS_CA_FILE",),
+        }
+        found = {key: next((env[n] for n in names[key] if env.get(n)), None) for key in names}
+        return {key: value for key, value in found.items() if value}
+
+
+class ProducerSettings(_Settings):
+    """How a producer batches, paces and repeats. See `Producer` for what it promises.
+
+    `batch_max_bytes` counts data before base64; None takes the most the stream's
+    type allows in one request (1 MiB COMMON, 5 MiB ADVANCED).
+    `rate_limit_share` is this producer's part of each partition's limits.
+    """
+
+    ordering: Literal["partition", "none"] = "partition"
+    linger_ms: NotNegative = 50
+    batch_max_records: Annotated[int, Field(gt=0, le=10_000)] = 1_000
+    batch_max_bytes: Annotated[int, Field(gt=0, le=5 * MIB)] | None = None
+    max_in_flight: Positive = 16
+    buffer_memory: Positive = 64 * MIB
+    max_block_ms: NotNegative = 60_000
+    delivery_timeout_ms: Positive = 120_000
+    retry_backoff_ms: Positive = 100
+    retry_backoff_max_ms: Positive = 10_000
+    rate_limit: Literal["fixed", "off"] = "fixed"
+    rate_limit_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    metadata_max_age_ms: Positive = 300_000
+    close_timeout_ms: NotNegative = 30_000
+
+
+class ConsumerSettings(_Settings):
+    """How a consumer polls, prefetches and commits. See `Consumer` for what it promises.
+
+    `offset_reset` is where partitions start that have no checkpoint, and where
+    a position goes that is no longer in the partition. `max_fetch_bytes` counts
+    data before base64; a record larger than that is never returned, so it cannot be
+    below the largest record, 1 MiB.
+    """
+
+    app: str
+    offset_reset: Literal["latest", "earliest", "error"] = "latest"
+    checkpoint_convention: Literal["next", "last"] = "next"
+    auto_commit: bool = True
+    auto_commit_interval_ms: Positive = 5_000
+    max_fetch_bytes: Annotated[int, Field(ge=MIB)] = MIB
+    prefetch_batches: Positive = 2
+    prefetch_bytes: Positive = 64 * MIB
+    poll_min_ms: Positive = 200
+    poll_max_ms: Positive = 1_000
+    cursor_max_age_ms: Positive = 270_000
+    partition_refresh_ms: Positive = 60_000
+    retry_backoff_ms: Positive = 100
+    retry_backoff_max_ms: Positive = 10_000
+    rate_limit: Literal["fixed", "off"] = "fixed"
+    close_timeout_ms: NotNegative = 30_000
+    group: Static = Static()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.poll_min_ms > self.poll_max_ms:
+            raise ValueError("poll_min_ms is above poll_max_ms")
+        if self.prefetch_bytes < self.max_fetch_bytes:
+            raise ValueError("prefetch_bytes is below max_fetch_bytes")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address stays on this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

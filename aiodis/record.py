@@ -1,0 +1,82 @@
+"""The nouns both paths share: what goes in, its receipt, and what comes out."""
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import msgspec
+
+__all__ = [
+    "Batch",
+    "ReceivedRecord",
+    "Record",
+    "RecordMetadata",
+    "partition_name",
+    "partition_number",
+]
+
+_PREFIX: Final = "shardId-"
+
+
+def partition_name(number: int) -> str:
+    """Spell a partition's number as the service does: `shardId-0000000000`."""
+    return f"{_PREFIX}{number:010d}"
+
+
+def partition_number(partition_id: str) -> int:
+    """Read a partition id in either of its two forms, `0` or `shardId-0000000000`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    digits = partition_id.removeprefix(_PREFIX)
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 10):
+        raise ValueError(f"not a partition id: {partition_id[:40]!r}")
+    return int(digits)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record to put.
+
+    `partition_id` beats `explicit_hash_key`, which beats `partition_key`; with
+    none of them the records are spread over the partitions. `timestamp_ms` is
+    *seen in the SDK*, not in the reference; without it the service sets its own.
+    """
+
+    data: bytes = field(repr=False)
+    partition_key: str | None = None
+    explicit_hash_key: int | None = None
+    partition_id: str | None = None
+    timestamp_ms: int | None = None
+
+
+class RecordMetadata(NamedTuple):
+    """Where a record went.
+
+    `attempts` counts the tries of its request. `reordered` says that a record
+    accepted later for the same partition was written before this one.
+    """
+
+    partition_id: str
+    sequence_number: int
+    attempts: int = 1
+    reordered: bool = False
+
+
+class ReceivedRecord(msgspec.Struct, omit_defaults=True):
+    """One record as read. `timestamp` is in milliseconds since the epoch."""
+
+    sequence_number: int
+    data: bytes
+    partition_key: str | None = None
+    timestamp: int = 0
+    timestamp_type: str = "CreateTime"
+    partition_id: str = ""
+
+
+class Batch(NamedTuple):
+    """Consecutive records of one partition, oldest first."""
+
+    partition_id: str
+    records: list[ReceivedRecord]
+    next_sequence_number: int
