@@ -1,0 +1,19 @@
+"""The table of operations: one module a chapter of the service's reference, one row an operation.
+
+Client, embedded server, docs and tests read the same rows.
+"""
+
+from typing import Any, Final
+
+from aiodis.api.apps import Apps
+from aiodis.api.checkpoints import Checkpoints
+from aiodis.api.records import Records
+from aiodis.api.streams import Streams
+from aiodis.wire.operation import Operation
+
+__all__ = ["OPERATIONS", "Apps", "Checkpoints", "Operation", "Records", "Streams"]
+
+OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = tuple(
+    row for chapter in (Streams, Apps, Checkpoints, Records) for row in chapter.operations()
+)
+"""Every row, in the order of the reference."""

@@ -1,0 +1,107 @@
+"""The seam between records and their form on the wire.
+
+These structs are the record path's own: pydantic costs six times as much here.
+A codec is chosen by content type; JSON is the one there is now.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+import msgspec
+
+from aiodis.record import ReceivedRecord
+
+__all__ = ["GetReply", "PutBody", "PutEntry", "PutReply", "PutResult", "RecordCodec", "RecordLike"]
+
+
+class PutEntry(msgspec.Struct, omit_defaults=True):
+    """One record of a PutRecords request as a server reads it. `timestamp`: *seen in the SDK*."""
+
+    data: bytes
+    explicit_hash_key: str | None = None
+    partition_id: str | None = None
+    partition_key: str | None = None
+    timestamp: int | None = None
+
+
+class PutBody(msgspec.Struct):
+    """A PutRecords request as a server reads it."""
+
+    records: list[PutEntry]
+    stream_name: str | None = None
+    stream_id: str | None = None
+
+
+class PutResult(msgspec.Struct, omit_defaults=True):
+    """What became of one record: a place, or an error; never a null of the other (facts 2.1)."""
+
+    partition_id: str | None = None
+    sequence_number: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class PutReply(msgspec.Struct):
+    """The answer to PutRecords: results in the order of the request's records."""
+
+    failed_record_count: int
+    records: list[PutResult]
+
+    @classmethod
+    def decode(cls, body: bytes, /) -> Self:
+        """Read the JSON form."""
+        return msgspec.json.decode(body, type=cls)
+
+    def encode(self) -> bytes:
+        """Write the JSON form."""
+        return _ENCODER.encode(self)
+
+
+class GetReply(msgspec.Struct):
+    """The answer to GetRecords."""
+
+    next_partition_cursor: str
+    records: list[ReceivedRecord] = msgspec.field(default_factory=list)
+
+    @classmethod
+    def decode(cls, body: bytes, /) -> Self:
+        """Read the JSON form; sequence numbers are strings there."""
+        return msgspec.json.decode(body, type=cls, strict=False)
+
+    def encode(self) -> bytes:
+        """Write the JSON form."""
+        return _ENCODER.encode(self)
+
+
+class RecordLike(Protocol):
+    """What a codec reads of a record: `Record` has it, and so has the producer's own entry."""
+
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def partition_key(self) -> str | None: ...
+    @property
+    def explicit_hash_key(self) -> int | None: ...
+    @property
+    def partition_id(self) -> str | None: ...
+    @property
+    def timestamp_ms(self) -> int | None: ...
+
+
+class RecordCodec(Protocol):
+    """One form of records on the wire."""
+
+    content_type: str
+
+    def encode_put(
+        self, stream_name: str, records: Sequence[RecordLike], stream_id: str | None = None
+    ) -> bytes: ...
+
+    def decode_put(self, body: bytes) -> PutBody: ...
+
+    def decode_put_reply(self, body: bytes) -> PutReply: ...
+
+    def decode_get_reply(self, body: bytes) -> GetReply: ...

@@ -1,0 +1,77 @@
+"""The shapes of requests and replies: strict on the way out, lenient on the way in.
+
+A request forbids unknown fields and checks each value, so that a mistake is
+found before anything is sent. A reply ignores what it does not know, since the
+service may grow, and reads every spelling that was seen.
+"""
+
+from typing import Annotated, Any, Self
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.fields import FieldInfo
+
+__all__ = ["Empty", "LenientInt", "Message", "Reply", "name_of", "spelled"]
+
+
+class Message(BaseModel):
+    """A request's parameters, wherever the route places them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        ser_json_bytes="base64",
+    )
+
+    def body(self, fields: dict[str, Any]) -> bytes:
+        """Encode the fields that the route leaves for the body."""
+        import orjson  # noqa: PLC0415 - only requests with a body pay for it
+
+        return orjson.dumps(fields)
+
+
+class Reply(BaseModel):
+    """A reply's fields; each has a default, since the service leaves fields out at will."""
+
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, validate_by_name=True, validate_by_alias=True
+    )
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """Read a reply; an empty body is a reply with nothing set."""
+        return cls.model_validate_json(body or b"{}")
+
+    def encode(self) -> bytes:
+        """Write the reply as the service does: what is not set is not there."""
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+class Empty(Reply):
+    """A reply with no body."""
+
+    def encode(self) -> bytes:
+        """Write nothing: one of the vendor's clients fails on any byte (facts 8.10)."""
+        return b""
+
+
+def spelled(*names: str) -> FieldInfo:
+    """Name a field as the service does: the first name is written, every name is read."""
+    return Field(serialization_alias=names[0], validation_alias=AliasChoices(*names))  # type: ignore[no-any-return]
+
+
+def name_of(maximum: int) -> Any:  # noqa: ANN401 - a constraint is no type
+    """Constrain a name to letters, digits, `_` and `-` (reference, chapters 5.1.1 and 5.2.1)."""
+    return StringConstraints(min_length=1, max_length=maximum, pattern=r"^[A-Za-z0-9_-]+$")
+
+
+def _digits(value: object) -> object:
+    # The reference's own example of a time is the string "1599050091026." (chapter 5.1.4).
+    if isinstance(value, str):
+        return value.strip().rstrip(".") or None
+    return value
+
+
+LenientInt = Annotated[int, BeforeValidator(_digits)]
+"""A whole number, also where a reply has it as a string."""

@@ -1,0 +1,184 @@
+"""One row an operation: its route, its request, its reply.
+
+`Operation` is a descriptor. On a client's resource it is an async method whose
+parameters are the fields of the request, so that type checkers reject a wrong
+name or type; on the class it is the row itself, which the embedded server, the
+docs and the tests read.
+
+One placement rule: names in the route go into the path; the rest go into the
+query for GET and DELETE, and into the JSON body for POST and PUT.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from typing import Any, Final, Generic, NamedTuple, ParamSpec, Protocol, Self, TypeVar, overload
+from urllib.parse import quote, urlencode
+
+import msgspec
+import orjson
+from pydantic import ValidationError
+
+from aiodis.errors import DecodeError, ParameterError
+from aiodis.wire.message import Message
+
+__all__ = ["Caller", "Decodable", "Operation", "Parts", "Resource"]
+
+P = ParamSpec("P")
+R = TypeVar("R", bound="Decodable")
+D = TypeVar("D", bound="Decodable")
+
+
+class Decodable(Protocol):
+    """What a reply must be able to do."""
+
+    @classmethod
+    def decode(cls, body: bytes, /) -> Self: ...
+
+    def encode(self) -> bytes: ...
+
+
+class Parts(NamedTuple):
+    """A request on the wire: percent-encoded path and query, and the body if there is one."""
+
+    method: str
+    path: str
+    query: str
+    body: bytes | None
+
+
+class Caller(Protocol):
+    """What a resource needs of its client."""
+
+    async def call(self, operation: "Operation[Any, D]", request: Message, /) -> D: ...
+
+    async def sleep(self, seconds: float, /) -> None: ...
+
+
+class Resource:
+    """A chapter of the API on a client, such as `client.streams`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    @classmethod
+    def operations(cls) -> "Iterator[Operation[Any, Any]]":
+        """Give the chapter's rows in the order of the reference."""
+        return (row for row in vars(cls).values() if isinstance(row, Operation))
+
+
+class Operation(Generic[P, R]):
+    """One operation of the service.
+
+    `also_in_body` names fields that stand in the route and, by the reference, in
+    the body as well. `status` is the one the service answers with when all is well.
+    """
+
+    def __init__(
+        self,
+        route: str,
+        request: Callable[P, Message],
+        reply: type[R],
+        *,
+        status: int = 200,
+        also_in_body: tuple[str, ...] = (),
+    ) -> None:
+        self.method, self.path = route.split(" ")
+        self.request: Any = request
+        self.reply: type[R] = reply
+        self.status = status
+        self.also_in_body = also_in_body
+        self.path_names: Final = tuple(re.findall(r"{(\w+)}", self.path))
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        chapter = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", owner.__name__).lower()
+        self.name = f"{chapter}.{name}"
+
+    @overload
+    def __get__(self, resource: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, resource: Resource, owner: type) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __get__(self, resource: Resource | None, owner: type) -> Self | Callable[P, Awaitable[R]]:
+        if resource is None:
+            return self
+        caller = resource._caller  # noqa: SLF001 - a row and its resource are one thing
+
+        async def method(*args: P.args, **kwargs: P.kwargs) -> R:
+            return await caller.call(self, self.build(*args, **kwargs))
+
+        method.__name__, method.__qualname__ = self.name.split(".")[1], self.name
+        return method
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.method} {self.path}>"
+
+    def build(self, *args: P.args, **kwargs: P.kwargs) -> Message:
+        """Check the parameters and make the request.
+
+        Raises:
+            ParameterError: a value that the service would refuse.
+        """
+        try:
+            request: Message = self.request(*args, **kwargs)
+        except ValidationError as exc:
+            raise self._parameter_error(exc) from None
+        return request
+
+    def _parameter_error(self, exc: ValidationError) -> ParameterError:
+        first = exc.errors(include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "request"
+        value = "(missing)" if first["type"] == "missing" else first["input"]
+        rule = first["msg"].removeprefix("Value error, ")
+        return ParameterError(self.name, field, value, rule)
+
+    def encode(self, request: Message, project_id: str) -> Parts:
+        """Place the request's fields into path, query and body."""
+        fields = request.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"records"}
+        )
+        values = {"project_id": project_id}
+        for name in self.path_names:
+            if name != "project_id":
+                values[name] = str(fields[name])
+                if name not in self.also_in_body:
+                    del fields[name]
+        path = self.path.format_map({k: quote(v, safe="~") for k, v in values.items()})
+        if self.method in {"GET", "DELETE"}:
+            query = urlencode([(k, _text(v)) for k, v in fields.items()], quote_via=quote, safe="~")
+            return Parts(self.method, path, query, None)
+        return Parts(self.method, path, "", request.body(fields))
+
+    def read(
+        self, path: Mapping[str, str], query: Mapping[str, str], body: Mapping[str, Any] | None
+    ) -> Message:
+        """Read a request as a server: unknown and empty parameters are passed over.
+
+        Raises:
+            ValidationError: pydantic's own, for the server to map to its codes.
+        """
+        given = {k: v for k, v in query.items() if v != ""}
+        given |= body or {}
+        given |= {k: v for k, v in path.items() if k != "project_id"}
+        request: Message = self.request.model_validate(given, extra="ignore")
+        return request
+
+    def decode(self, body: bytes, *, status: int) -> R:
+        """Read the reply.
+
+        Raises:
+            DecodeError: the body is not what this operation answers.
+        """
+        try:
+            return self.reply.decode(body)
+        except (ValidationError, msgspec.MsgspecError, orjson.JSONDecodeError) as exc:
+            raise DecodeError(
+                f"{self.name}: the answer (HTTP {status}, {len(body)} bytes) could not be read",
+                status=status,
+                head=body,
+            ) from exc
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
