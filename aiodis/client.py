@@ -1,0 +1,135 @@
+"""The client: one session for life, the resources, and what makes producers and consumers."""
+
+import contextlib
+import functools
+import os
+import weakref
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from aiodis.api import Apps, Checkpoints, Records, Streams
+from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
+from aiodis.consumer import Consumer
+from aiodis.credentials import Credentials
+from aiodis.errors import ClosedError
+from aiodis.producer import Producer
+from aiodis.transport.exchange import Exchange
+
+__all__ = ["DISClient"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _takes(
+    settings: Callable[P, object],
+) -> Callable[[Callable[..., R]], Callable[Concatenate[Any, str, P], R]]:
+    """Give a method the settings' fields as its keywords, for type checkers and `help`."""
+
+    def decorate(method: Callable[..., R]) -> Callable[Concatenate[Any, str, P], R]:
+        @functools.wraps(method)
+        def wrapper(self: Any, stream_name: str, *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: ANN401
+            return method(self, stream_name, *args, **kwargs)
+
+        return wrapper
+
+    del settings
+    return decorate
+
+
+class DISClient:
+    """A client of DIS, used as an async context manager.
+
+    Takes the fields of `ClientSettings` as keywords. Credentials that are not
+    given are read from the environment. Nothing is opened before it is entered.
+
+    Raises:
+        ConfigError: settings that cannot work, or no credentials.
+    """
+
+    def __init__(self, settings: ClientSettings | None = None, **changes: Any) -> None:  # noqa: ANN401
+        if settings is None:
+            settings = ClientSettings.make(**changes)
+        elif changes:
+            settings = ClientSettings.make(**{**dict(settings), **changes})
+        credentials = settings.credentials or Credentials.from_env()
+        self.settings = settings.model_copy(update={"credentials": credentials})
+        self._exchange = Exchange(self.settings, credentials)
+        self.streams = Streams(self._exchange)
+        self.apps = Apps(self._exchange)
+        self.checkpoints = Checkpoints(self._exchange)
+        self.records = Records(self._exchange)
+        self._made: weakref.WeakSet[Producer | Consumer] = weakref.WeakSet()
+        self._closed = False
+
+    @classmethod
+    def from_env(cls, **changes: Any) -> Self:  # noqa: ANN401 - the settings check them
+        """Make a client from `AIODIS_ENDPOINT`, `AIODIS_REGION`, `AIODIS_PROJECT_ID`.
+
+        Credentials come from `Credentials.from_env`; `changes` beat the environment.
+        """
+        return cls(**{**ClientSettings.from_env(os.environ), **changes})
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def local(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        **changes: Any,  # noqa: ANN401
+    ) -> AsyncIterator[Self]:
+        """Start an embedded DIS in this process, and give a client of it.
+
+        `path` is its data folder; None keeps everything in memory. The server
+        stops with the context. Needs the extra `server`.
+        """
+        from aiodis.server import LocalDIS  # noqa: PLC0415 - only those who use it pay for it
+
+        async with LocalDIS(path) as server:
+            async with cls(
+                endpoint=server.endpoint,
+                project_id=server.project_id,
+                credentials=server.credentials,
+                **changes,
+            ) as client:
+                yield client
+
+    async def __aenter__(self) -> Self:
+        if self._closed:
+            raise ClosedError("the client is closed")
+        await self._exchange.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<DISClient endpoint={self.settings.base_url!r}>"
+
+    @_takes(ProducerSettings)
+    def producer(self, stream_name: str, **settings: Any) -> Producer:
+        """Make a producer for a stream, with the fields of `ProducerSettings` as keywords."""
+        producer = Producer(self._exchange, stream_name, ProducerSettings.make(**settings))
+        self._made.add(producer)
+        return producer
+
+    @_takes(ConsumerSettings)
+    def consumer(self, stream_name: str, **settings: Any) -> Consumer:
+        """Make a consumer of a stream for an app, with the fields of `ConsumerSettings`."""
+        consumer = Consumer(self._exchange, stream_name, ConsumerSettings.make(**settings))
+        self._made.add(consumer)
+        return consumer
+
+    async def close(self) -> None:
+        """Close what this client made and was not closed yet, then the session. May be repeated."""
+        self._closed = True
+        try:
+            for made in list(self._made):
+                await made.close()
+        finally:
+            await self._exchange.close()

@@ -1,0 +1,88 @@
+"""Handlers: one batch of a partition at a time, several partitions at once."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol
+
+from aiodis.consumer.reader import Reader
+from aiodis.errors import HandlerError
+from aiodis.record import Batch, ReceivedRecord
+
+__all__ = ["DeadLetter", "Handler", "HandlerRunner"]
+
+_log = logging.getLogger("aiodis.consumer")
+
+Handler = Callable[[ReceivedRecord], Awaitable[object]]
+
+
+class DeadLetter(Protocol):
+    """Where records go that no retry could handle: a `Producer` is one."""
+
+    async def send_and_wait(self, data: bytes, *, partition_key: str | None = None) -> object: ...
+
+
+class HandlerRunner:
+    """Runs the handler over a partition's batch, in order, with retries.
+
+    A record is finished when the handler returned, or when the record went to
+    the dead letters or was skipped; never before.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        retries: int,
+        retry_backoff_ms: int,
+        retry_backoff_max_ms: int,
+        dead_letter: DeadLetter | None,
+        on_error: Literal["stop", "skip"],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._handler, self._retries = handler, retries
+        self._backoff_ms, self._backoff_max_ms = retry_backoff_ms, retry_backoff_max_ms
+        self._dead_letter, self._on_error = dead_letter, on_error
+        self._stopping = stopping
+
+    async def handle(self, reader: Reader, batch: Batch) -> None:
+        """Handle each record of the batch, and move the partition's mark behind it.
+
+        Ends after the record in hand when the consumer closes.
+
+        Raises:
+            HandlerError: a record failed for good and `on_error` is "stop".
+        """
+        for record in batch.records:
+            await self._one(record)
+            reader.progress.finish(record.sequence_number + 1)
+            if self._stopping():
+                return
+        reader.progress.finish(batch.next_sequence_number)
+
+    async def _one(self, record: ReceivedRecord) -> None:
+        for attempt in range(self._retries + 1):
+            try:
+                await self._handler(record)
+            except Exception as exc:  # noqa: BLE001 - the user's code may raise anything
+                if attempt == self._retries:
+                    await self._give_up(record, exc)
+                    return
+                longest = min(self._backoff_ms * 2 ** min(attempt, 30), self._backoff_max_ms)
+                await asyncio.sleep(random.uniform(0, longest / 1000))  # noqa: S311 - jitter
+            else:
+                return
+
+    async def _give_up(self, record: ReceivedRecord, exc: Exception) -> None:
+        where = f"record {record.sequence_number} of {record.partition_id}"
+        if self._dead_letter is not None:
+            await self._dead_letter.send_and_wait(record.data, partition_key=record.partition_key)
+            _log.warning("%s went to the dead letters: %s", where, type(exc).__name__)
+        elif self._on_error == "skip":
+            _log.warning("%s was skipped: %s", where, type(exc).__name__)
+        else:
+            raise HandlerError(
+                f"the handler failed on {where} after {self._retries + 1} attempts: "
+                f"{type(exc).__name__}"
+            ) from exc

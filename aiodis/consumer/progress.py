@@ -1,0 +1,73 @@
+"""How far one partition is: handed out, finished, committed. Plain code.
+
+All numbers are the next sequence number to read. The rule that everything else
+serves: what is committed never passes the first unfinished record.
+"""
+
+from typing import Literal
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """One partition's marks.
+
+    Invariant: `finished` <= `handed_out`, and `committed` <= `finished` unless
+    a seek moved the reader back on purpose.
+    """
+
+    def __init__(self, position: int, committed: int | None) -> None:
+        self.handed_out = self.finished = position
+        self.committed = committed
+        self._rewound = committed is None
+
+    def hand_out(self, first: int, following: int) -> None:
+        """Note that the records from `first` to before `following` are with the user.
+
+        Going back happens where the service's range did (`offset_reset`, a
+        stream made anew); the marks follow it.
+        """
+        if first < self.handed_out:
+            self.finished = first
+            self._rewound = True
+        self.handed_out = following
+
+    def take_back(self, first: int) -> None:
+        """Note that the records from `first` on are no longer with the user."""
+        self.handed_out = min(self.handed_out, first)
+
+    def finish(self, following: int) -> None:
+        """Note that the user is done with everything below `following`; never backwards."""
+        self.finished = max(self.finished, min(following, self.handed_out))
+
+    def seek(self, position: int) -> None:
+        """Start anew elsewhere: the one case where a commit may go backwards."""
+        self.handed_out = self.finished = position
+        self._rewound = True
+
+    def due(self) -> int | None:
+        """Give the number to commit, or None when the service has it already."""
+        if self._rewound:
+            return self.finished if self.finished != self.committed else None
+        if self.committed is None or self.finished > self.committed:
+            return self.finished
+        return None
+
+    def commit(self, number: int) -> None:
+        """Note that the service has it."""
+        self.committed = number
+        self._rewound = False
+
+
+def to_checkpoint(position: int, convention: Literal["next", "last"]) -> int | None:
+    """Say what a checkpoint holds for a position; None where the convention has no word for it."""
+    if convention == "next":
+        return position
+    return position - 1 if position else None
+
+
+def from_checkpoint(number: int, convention: Literal["next", "last"]) -> int | None:
+    """Say which position a checkpoint stands for; None where there is no checkpoint (-1)."""
+    if number < 0:
+        return None
+    return number if convention == "next" else number + 1

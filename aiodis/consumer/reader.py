@@ -1,0 +1,72 @@
+"""One partition as the consumer holds it: place, marks, and the batches fetched ahead."""
+
+from collections import deque
+
+from aiodis.consumer.cursor import PartitionCursor
+from aiodis.consumer.progress import Progress
+from aiodis.record import Batch, ReceivedRecord
+
+__all__ = ["Reader"]
+
+
+class Reader:
+    """What is known of one partition. The poller fills it, the consumer empties it.
+
+    Invariant: `batches` are consecutive, and the last one ends at `cursor.position`.
+    """
+
+    def __init__(self, partition_id: str, position: int, committed: int | None) -> None:
+        self.partition_id = partition_id
+        self.cursor = PartitionCursor(position)
+        self.progress = Progress(position, committed)
+        self.batches: deque[Batch] = deque()
+        self._sizes: deque[int] = deque()
+        self.paused = False
+        self.busy = False
+        """Whether a handler of `run` works on this partition."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether the user may be given something now."""
+        return bool(self.batches) and not self.paused and not self.busy
+
+    def add(self, batch: Batch, size: int) -> None:
+        """Keep a fetched batch of `size` bytes of data."""
+        self.batches.append(batch)
+        self._sizes.append(size)
+
+    def take(self, max_records: int | None = None) -> tuple[Batch, int]:
+        """Hand out the oldest batch, or the head of it, and the bytes that this sets free.
+
+        The head of a batch sets all of the batch's bytes free.
+        """
+        batch, size = self.batches.popleft(), self._sizes.popleft()
+        if max_records is not None and len(batch.records) > max_records:
+            rest = batch.records[max_records:]
+            self._return(rest, batch.next_sequence_number)
+            following = rest[0].sequence_number
+            batch = Batch(batch.partition_id, batch.records[:max_records], following)
+        self.progress.hand_out(batch.records[0].sequence_number, batch.next_sequence_number)
+        return batch, size
+
+    def put_back(self, records: list[ReceivedRecord], following: int) -> None:
+        """Take the rest of a batch back from the user."""
+        self._return(records, following)
+        self.progress.take_back(records[0].sequence_number)
+
+    def _return(self, records: list[ReceivedRecord], following: int) -> None:
+        self.batches.appendleft(Batch(self.partition_id, records, following))
+        self._sizes.appendleft(0)
+
+    def seek(self, position: int) -> int:
+        """Move elsewhere; give the bytes that were fetched for the old place."""
+        self.progress.seek(position)
+        return self.unfetch()
+
+    def unfetch(self) -> int:
+        """Drop what was fetched ahead, and give its bytes; it will be fetched again."""
+        dropped = sum(self._sizes)
+        self.batches.clear()
+        self._sizes.clear()
+        self.cursor.seek(self.progress.handed_out)
+        return dropped

@@ -1,0 +1,1 @@
+"""Per-partition limits, for writers and readers."""

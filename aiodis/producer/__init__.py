@@ -1,0 +1,6 @@
+"""The path of a record out: router, accumulator, lane, pacing, dispatcher, ledger."""
+
+from aiodis.producer.ledger import ProducerStats
+from aiodis.producer.producer import FlushReport, Producer, Receipt
+
+__all__ = ["FlushReport", "Producer", "ProducerStats", "Receipt"]
