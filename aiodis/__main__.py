@@ -1,0 +1,5 @@
+"""`python -m aiodis` is the command `aiodis`."""
+
+from aiodis.cli import main
+
+main()

@@ -1,0 +1,106 @@
+"""`aiodis serve`: the embedded DIS as a program of its own."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aiodis.errors import DISError
+from aiodis.server import LocalDIS
+from aiodis.server.local import DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY
+
+__all__ = ["serve"]
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the data. Without it, all is in memory and ends with us."),
+    ] = None,
+    project_id: Annotated[str, typer.Option(help="The project served.")] = DEFAULT_PROJECT_ID,
+    access_key: Annotated[
+        str, typer.Option(help="Throwaway access key (AK) to accept.")
+    ] = DEFAULT_ACCESS_KEY,
+    secret_key: Annotated[
+        str, typer.Option(help="Throwaway secret key (SK) to accept.", show_default=False)
+    ] = DEFAULT_SECRET_KEY,
+    region: Annotated[
+        str | None, typer.Option(help="Region that signatures must name; any, if not given.")
+    ] = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Ask nobody for credentials.")
+    ] = False,
+    no_limits: Annotated[
+        bool, typer.Option("--no-limits", help="Lift the traffic limits and the quotas.")
+    ] = False,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Let --host be reachable by other machines.")
+    ] = False,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="File to write the endpoint to when ready.")
+    ] = None,
+) -> None:
+    """Run an embedded DIS until SIGTERM or Ctrl-C.
+
+    Prints `aiodis: listening on http://HOST:PORT` when it is ready. What it
+    acknowledged survives `kill -9`. Without keys of your own it accepts a
+    built-in pair that everyone knows.
+    """
+    try:
+        if allow_remote and secret_key == DEFAULT_SECRET_KEY and not anonymous:
+            raise typer.BadParameter("keys that everyone knows", param_hint="--allow-remote")
+        server = LocalDIS(
+            data,
+            host=host,
+            port=port,
+            project_id=project_id,
+            access_key=access_key,
+            secret_key=secret_key,
+            region=region,
+            anonymous=anonymous,
+            limits=not no_limits,
+            allow_remote=allow_remote,
+        )
+        asyncio.run(_serve(server, ready_file, show_keys=secret_key == DEFAULT_SECRET_KEY))
+    except DISError as exc:
+        sys.exit(f"aiodis: {exc}")
+
+
+async def _serve(server: LocalDIS, ready_file: Path | None, *, show_keys: bool) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with server, contextlib.AsyncExitStack() as stack:
+        for line in server.recovery:
+            _say(line)
+        if ready_file is not None:
+            _write_whole(ready_file, server.endpoint + os.linesep)
+            stack.callback(ready_file.unlink, missing_ok=True)
+        typer.echo(f"aiodis: listening on {server.endpoint}")
+        sys.stdout.flush()
+        if show_keys:
+            _say("the built-in keys are in use; a client reads them from")
+            _say(f"  AIODIS_ENDPOINT={server.endpoint} AIODIS_PROJECT_ID={server.project_id}")
+            _say(
+                f"  HUAWEICLOUD_SDK_AK={DEFAULT_ACCESS_KEY} HUAWEICLOUD_SDK_SK={DEFAULT_SECRET_KEY}"
+            )
+        await stop.wait()
+    _say("stopped")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file so that no one reads half of it."""
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"aiodis: {line}", err=True)

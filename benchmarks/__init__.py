@@ -1,0 +1,1 @@
+"""What aiodis does under load, measured: `python -m benchmarks --help`."""

@@ -1,0 +1,1 @@
+"""Whole flows: several processes, real input."""
