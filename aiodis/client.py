@@ -1,10 +1,10 @@
 """The client: one session for life, the resources, and what makes producers and consumers."""
 
 import contextlib
-import functools
 import os
 import weakref
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -25,16 +25,12 @@ R = TypeVar("R")
 def _takes(
     settings: Callable[P, object],
 ) -> Callable[[Callable[..., R]], Callable[Concatenate[Any, str, P], R]]:
-    """Give a method the settings' fields as its keywords, for type checkers and `help`."""
+    """Show type checkers a method's keywords: the fields of the settings."""
+    del settings  # only its type matters
 
     def decorate(method: Callable[..., R]) -> Callable[Concatenate[Any, str, P], R]:
-        @functools.wraps(method)
-        def wrapper(self: Any, stream_name: str, *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: ANN401
-            return method(self, stream_name, *args, **kwargs)
+        return method
 
-        return wrapper
-
-    del settings
     return decorate
 
 
@@ -75,7 +71,7 @@ class DISClient:
     @contextlib.asynccontextmanager
     async def local(
         cls,
-        path: str | os.PathLike[str] | None = None,
+        path: Path | str | None = None,
         **changes: Any,  # noqa: ANN401
     ) -> AsyncIterator[Self]:
         """Start an embedded DIS in this process, and give a client of it.

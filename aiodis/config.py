@@ -100,6 +100,7 @@ class ClientSettings(_Settings):
         if self.signing != "v3" and self.region is None:
             raise ValueError(f"signing={self.signing!r} needs a region")
         url = urlsplit(self.base_url)
+        _ = url.port  # raises ValueError for what is no port
         if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
             raise ValueError("endpoint must look like https://host or https://host:port")
         if url.username or url.password:

@@ -24,6 +24,8 @@ class AccessKey:
 
     def __post_init__(self) -> None:
         _require(access_key=self.access_key, secret_key=self.secret_key)
+        if self.security_token:
+            _require(security_token=self.security_token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Credentials:
         )
 
 
-def _require(**values: str) -> None:
+def _require(**values: object) -> None:
     for name, value in values.items():
         if not isinstance(value, str) or not value.strip():
             raise ConfigError(f"{name} is empty")

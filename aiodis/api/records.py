@@ -38,14 +38,37 @@ def check_record(record: Record) -> None:
     Raises:
         ValueError: what is wrong with it.
     """
+    if not isinstance(record.data, bytes):
+        raise ValueError("data must be bytes")  # noqa: TRY004 - one class for all of them
     if not record.data:
         raise ValueError("data is empty, which the service refuses")
     if len(record.data) > MAX_RECORD_BYTES:
         raise ValueError(f"data has {len(record.data)} bytes, more than {MAX_RECORD_BYTES}")
-    if record.explicit_hash_key is not None and not 0 <= record.explicit_hash_key <= MAX_SEQUENCE:
-        raise ValueError(f"explicit_hash_key is not between 0 and {MAX_SEQUENCE}")
+    if record.partition_key is not None:
+        _check_text("partition_key", record.partition_key)
+    if record.explicit_hash_key is not None:
+        _check_number("explicit_hash_key", record.explicit_hash_key)
     if record.partition_id is not None:
+        _check_text("partition_id", record.partition_id)
         partition_number(record.partition_id)
+    if record.timestamp_ms is not None:
+        _check_number("timestamp_ms", record.timestamp_ms)
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be str")  # noqa: TRY004
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, as `os.fsdecode` makes
+        raise ValueError(f"{name} is no valid Unicode") from None
+
+
+def _check_number(name: str, value: object) -> None:
+    if type(value) is not int:
+        raise ValueError(f"{name} must be int")
+    if not 0 <= value <= MAX_SEQUENCE:
+        raise ValueError(f"{name} is not between 0 and {MAX_SEQUENCE}")
 
 
 class PutRecords(Message):

@@ -36,7 +36,8 @@ def _partition_id(value: str) -> str:
 
 
 def _sequence(value: str) -> str:
-    if not (value.isascii() and value.isdigit() and int(value[:20]) <= MAX_SEQUENCE):
+    short = len(value) <= len(str(MAX_SEQUENCE))
+    if not (short and value.isascii() and value.isdigit() and int(value) <= MAX_SEQUENCE):
         raise ValueError(f"a sequence number is a whole number from 0 to {MAX_SEQUENCE}")
     return value
 

@@ -24,6 +24,7 @@ __all__ = [
     "Streams",
     "SysTag",
     "Tag",
+    "TagInfo",
     "UpdateStream",
 ]
 
@@ -37,10 +38,17 @@ PartitionCount = Annotated[int, Field(ge=1)]
 TagText = r"^[A-Za-z0-9_\-\u4e00-\u9fff]*$"
 
 
-class Tag(BaseModel):
+class TagInfo(Reply):
+    """A tag as a reply has it, whatever the rules for its text are by then."""
+
+    key: str = ""
+    value: str = ""
+
+
+class Tag(TagInfo):
     """A stream's tag (reference, table 5-5)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
     key: Annotated[str, StringConstraints(min_length=1, max_length=36, pattern=TagText)]
     value: Annotated[
@@ -48,10 +56,10 @@ class Tag(BaseModel):
     ] = ""
 
 
-class SysTag(BaseModel):
+class SysTag(TagInfo):
     """The enterprise project of a stream (reference, table 5-6)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
     key: Literal["_sys_enterprise_project_id"] = "_sys_enterprise_project_id"
     value: str
@@ -145,8 +153,8 @@ class StreamInfo(Reply):
     stream_type: str = "COMMON"
     data_type: str = "BLOB"
     partition_count: LenientInt = 0
-    tags: list[Tag] = []
-    sys_tags: list[SysTag] | None = None
+    tags: list[TagInfo] = []
+    sys_tags: list[TagInfo] | None = None
     auto_scale_enabled: bool = False
     auto_scale_min_partition_count: int | None = None
     auto_scale_max_partition_count: int | None = None
@@ -203,8 +211,8 @@ class StreamDescription(Reply):
     writable_partition_count: LenientInt = 0
     readable_partition_count: LenientInt = 0
     update_partition_counts: list[PartitionCountChange] | None = None
-    tags: list[Tag] = []
-    sys_tags: list[SysTag] | None = None
+    tags: list[TagInfo] = []
+    sys_tags: list[TagInfo] | None = None
     auto_scale_enabled: bool = False
     auto_scale_min_partition_count: int | None = None
     auto_scale_max_partition_count: int | None = None

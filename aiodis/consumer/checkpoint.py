@@ -11,6 +11,7 @@ from aiodis.config import ConsumerSettings
 from aiodis.consumer.poller import ConsumerStats
 from aiodis.consumer.progress import from_checkpoint, to_checkpoint
 from aiodis.consumer.reader import Reader
+from aiodis.consumer.together import together
 from aiodis.errors import AlreadyExistsError, DISError, NotFoundError
 from aiodis.transport.exchange import Exchange
 
@@ -61,9 +62,9 @@ class CheckpointKeeper:
 
         Cancelled, some partitions may be committed and others not.
         """
-        async with self._committing, asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._commit(reader)) for reader in readers]
-        return [error for task in tasks if (error := task.result()) is not None]
+        async with self._committing:
+            errors = await together(self._commit(reader) for reader in readers)
+        return [error for error in errors if error is not None]
 
     async def _commit(self, reader: Reader) -> DISError | None:
         position = reader.progress.due()

@@ -18,6 +18,7 @@ from aiodis.consumer.dispatcher import DeadLetter, Handler, HandlerRunner
 from aiodis.consumer.partitions import Whereabouts
 from aiodis.consumer.poller import ConsumerStats, Poller
 from aiodis.consumer.reader import Reader
+from aiodis.consumer.together import together
 from aiodis.errors import ClosedError, ConfigError, DISError
 from aiodis.pacing.budget import ByteBudget
 from aiodis.pacing.limiter import PartitionLimiter
@@ -115,10 +116,7 @@ class Consumer:
     ) -> None:
         """Begin with partitions that are new to this consumer."""
         new = [pid for pid in partitions if pid not in self._readers]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._reader(partitions[p], p, start)) for p in new]
-        for task in tasks:
-            reader = task.result()
+        for reader in await together(self._reader(partitions[pid], pid, start) for pid in new):
             self._readers[reader.partition_id] = reader
             poller = self._pollers[reader.partition_id] = self._poller(reader)
             self._spawn(self._poll(poller, reader))
@@ -162,8 +160,8 @@ class Consumer:
                 # A partition that appears later is read from its first record, or it would lose
                 # what came before it was found.
                 await self._adopt(self._where.mine(description.partitions), start="earliest")
-            except* DISError as group:
-                _log.warning("stream %s: partitions not refreshed: %s", self.stream_name, group)
+            except DISError as exc:
+                _log.warning("stream %s: partitions not refreshed: %s", self.stream_name, exc)
 
     def _add_ready(self, reader: Reader) -> None:
         self._ready.append(reader)

@@ -14,16 +14,19 @@ __all__ = ["PERIOD_S", "PartitionLimiter"]
 
 PERIOD_S: Final = 0.25
 
+# A hair below the limit: no rounding, here or at the service, makes it look exceeded.
+_MARGIN: Final = 0.999
+
 
 class PartitionLimiter:
     """Lets bytes and records of one partition pass at a rate. One waiter at a time."""
 
     def __init__(self, *, bytes_per_s: float, records_per_s: float | None = None) -> None:
-        self._bytes = AsyncLimiter(bytes_per_s * PERIOD_S, PERIOD_S)
-        self._records = AsyncLimiter(records_per_s * PERIOD_S, PERIOD_S) if records_per_s else None
-        self.batch_bytes = max(1, int(bytes_per_s * PERIOD_S))
+        self._bytes = _limiter(bytes_per_s)
+        self._records = _limiter(records_per_s) if records_per_s else None
+        self.batch_bytes = int(self._bytes.max_rate)
         """What passes in one period: batches no larger than this are not cut into pieces."""
-        self.batch_records = max(1, int(records_per_s * PERIOD_S)) if records_per_s else 10_000
+        self.batch_records = int(self._records.max_rate) if self._records else None
 
     async def acquire(self, size: int, count: int = 0) -> None:
         """Wait until `size` bytes and `count` records may pass.
@@ -36,8 +39,12 @@ class PartitionLimiter:
         await _take(self._bytes, size)
 
 
-async def _take(limiter: AsyncLimiter, amount: float) -> None:
+def _limiter(per_s: float) -> AsyncLimiter:
+    return AsyncLimiter(max(1.0, per_s * PERIOD_S * _MARGIN), PERIOD_S)
+
+
+async def _take(limiter: AsyncLimiter, amount: int) -> None:
     while amount > 0:
-        piece = min(amount, limiter.max_rate)
+        piece = min(amount, int(limiter.max_rate))
         await limiter.acquire(piece)
         amount -= piece

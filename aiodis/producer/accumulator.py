@@ -125,6 +125,8 @@ class PartitionQueue:
         while self.entries and self.entries[0].deadline <= now:
             gone.append(self.entries.popleft())
         self.size -= sum(len(entry.data) for entry in gone)
+        if not self.entries:
+            self.due = False
         return gone
 
     def put_back(self, entries: Iterable[Entry], now: float) -> None:

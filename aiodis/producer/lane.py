@@ -20,6 +20,9 @@ from aiodis.record import partition_name
 
 __all__ = ["Lane"]
 
+# A timer may fire a little before its time; asking it again for so little would spin.
+_EARLY_S: Final = 0.001
+
 
 class Lane:
     """Carries one partition's records from its queue to their outcomes.
@@ -49,7 +52,7 @@ class Lane:
         self._max_bytes = batch_bytes
         if limiter is not None:
             # Batches of one period pass the limiter whole, so records do not age in pieces.
-            self._max_records = min(self._max_records, limiter.batch_records)
+            self._max_records = min(self._max_records, limiter.batch_records or self._max_records)
             self._max_bytes = min(self._max_bytes, limiter.batch_bytes)
         self._on_lingered, self._reroute = on_lingered, reroute
         self._wake = asyncio.Event()
@@ -98,7 +101,7 @@ class Lane:
                 max_records=self._max_records,
                 max_bytes=self._max_bytes,
             )
-            if at is not None and at <= loop.time():
+            if at is not None and at <= loop.time() + _EARLY_S:
                 if at:
                     self._on_lingered()
                 return

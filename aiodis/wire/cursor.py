@@ -15,6 +15,8 @@ __all__ = ["CURSOR_LIFE_MS", "CursorContent", "decode_cursor", "encode_cursor"]
 CURSOR_LIFE_MS = 300_000
 """A cursor lives 5 minutes (reference, chapter 5.4.3)."""
 
+_LONGEST_NUMBER = len(str(2**63 - 1))
+
 
 class CursorContent(NamedTuple):
     """Where a cursor points. `partition_id` is in the form the client wrote."""
@@ -69,13 +71,14 @@ def decode_cursor(cursor: str) -> CursorContent:
     except (msgspec.MsgspecError, ValueError) as exc:
         raise ValueError("not a partition cursor") from exc
     param = found.get_iterator_param
-    if not (param.starting_sequence_number.isascii() and param.starting_sequence_number.isdigit()):
+    number = param.starting_sequence_number
+    if not (number.isascii() and number.isdigit() and len(number) <= _LONGEST_NUMBER):
         raise ValueError("not a partition cursor")
     return CursorContent(
         param.stream_name,
         param.partition_id,
         param.cursor_type,
-        int(param.starting_sequence_number),
+        int(number),
         found.generate_timestamp,
         param.stream_id,
     )

@@ -7,8 +7,17 @@ service may grow, and reads every spelling that was seen.
 
 from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUseDefault
 
 __all__ = ["Empty", "LenientInt", "Message", "Reply", "name_of", "spelled"]
 
@@ -32,11 +41,21 @@ class Message(BaseModel):
 
 
 class Reply(BaseModel):
-    """A reply's fields; each has a default, since the service leaves fields out at will."""
+    """A reply's fields; each has a default, since the service leaves fields out at will.
+
+    A null is a field left out.
+    """
 
     model_config = ConfigDict(
         extra="ignore", frozen=True, validate_by_name=True, validate_by_alias=True
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _null(cls, value: object) -> object:
+        if value is None:
+            raise PydanticUseDefault
+        return value
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -69,7 +88,10 @@ def name_of(maximum: int) -> Any:  # noqa: ANN401 - a constraint is no type
 def _digits(value: object) -> object:
     # The reference's own example of a time is the string "1599050091026." (chapter 5.1.4).
     if isinstance(value, str):
-        return value.strip().rstrip(".") or None
+        digits = value.strip().rstrip(".")
+        if not digits:
+            raise PydanticUseDefault
+        return digits
     return value
 
 

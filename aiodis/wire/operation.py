@@ -118,8 +118,11 @@ class Operation(Generic[P, R]):
         Raises:
             ParameterError: a value that the service would refuse.
         """
+        if args:
+            raise TypeError(f"{self.name} takes keyword arguments only")
         try:
-            request: Message = self.request(*args, **kwargs)
+            # By the parameters' names only, so that an error names them, not the wire's spelling.
+            request: Message = self.request.model_validate(kwargs, by_alias=False, by_name=True)
         except ValidationError as exc:
             raise self._parameter_error(exc) from None
         return request
@@ -128,6 +131,8 @@ class Operation(Generic[P, R]):
         first = exc.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "request"
         value = "(missing)" if first["type"] == "missing" else first["input"]
+        if first["loc"][:1] == ("records",):
+            value = type(value)  # the value holds payloads
         rule = first["msg"].removeprefix("Value error, ")
         return ParameterError(self.name, field, value, rule)
 

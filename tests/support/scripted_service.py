@@ -1,0 +1,239 @@
+"""A DIS of one stream inside the test's loop, without sockets: it stands in for an `Exchange`.
+
+Time is the loop's, so that looptime moves it. Faults are functions that the
+test puts in front of a call.
+"""
+
+import asyncio
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+import orjson
+import pybase64
+
+from aiodis.api.apps import App
+from aiodis.api.checkpoints import Checkpoint
+from aiodis.api.records import Cursor
+from aiodis.api.streams import Partition, StreamDescription
+from aiodis.errors import DISError, error_class
+from aiodis.record import partition_name, partition_number
+from aiodis.transport.exchange import Exchanged
+from aiodis.transport.session import Answer
+from aiodis.wire.message import Empty
+from aiodis.wire.routing import PartitionMap, even_ranges, hash_key
+
+__all__ = ["ScriptedService", "refusal"]
+
+
+def refusal(code: str, status: int = 400, **marks: object) -> DISError:
+    """Make a service's error."""
+    error = error_class(status, code)(f"scripted {code}", status=status, code=code)
+    for name, value in marks.items():
+        setattr(error, name, value)
+    return error
+
+
+@dataclasses.dataclass
+class Stored:
+    data: bytes
+    key: str | None
+    sequence: int
+
+
+class ScriptedService:
+    """Answers what the producer and the consumer call.
+
+    `put_faults` are asked in turn, one a put: each gets the request's entries and
+    gives an error to raise before or after the effect, or codes by index for a
+    partial failure.
+    """
+
+    def __init__(self, partitions: int = 2, *, stream_type: str = "COMMON") -> None:
+        self.stream_type = stream_type
+        self.status = dict.fromkeys(range(partitions), "ACTIVE")
+        self.stored: dict[int, list[Stored]] = defaultdict(list)
+        self.oldest: dict[int, int] = defaultdict(int)
+        self.put_faults: list[Callable[[list[dict]], object]] = []
+        self.get_faults: list[BaseException] = []
+        self.commit_faults: list[BaseException] = []
+        self.latency = 0.01
+        self.puts: list[list[dict]] = []
+        self.cursors: list[tuple[str, int]] = []
+        self.checkpoints: dict[str, int] = {}
+        self.commits: list[tuple[str, int]] = []
+        self.apps: set[str] = set()
+        self.in_flight: dict[int, int] = defaultdict(int)
+        self.most_in_flight: dict[int, int] = defaultdict(int)
+        self.requests_in_flight = self.most_requests_in_flight = 0
+        self.describes = 0
+        self.gone = False
+
+    # What Exchange offers
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def call(self, operation, request):
+        await asyncio.sleep(self.latency)
+        if self.gone:
+            raise refusal("DIS.4301")
+        return getattr(self, operation.name.replace(".", "_"))(request)
+
+    async def send(self, operation, *, query="", body=None, deadline=None):
+        if operation.name == "records.put":
+            reply = await self._put(orjson.loads(body), deadline)
+        else:
+            await asyncio.sleep(self.latency)
+            reply = self._get({k: v[0] for k, v in parse_qs(query).items()})
+        return Exchanged(Answer(200, {}, orjson.dumps(reply)), 1, ambiguous=False)
+
+    # Rows
+
+    def streams_describe(self, request):
+        self.describes += 1
+        active = [n for n, status in self.status.items() if status == "ACTIVE"]
+        spans = dict(zip(active, even_ranges(len(active)), strict=True)) if active else {}
+        return StreamDescription(
+            stream_name=request.stream_name,
+            status="RUNNING",
+            stream_type=self.stream_type,
+            partitions=[
+                Partition(
+                    status=status,
+                    partition_id=partition_name(n),
+                    hash_range="[{} : {}]".format(*spans[n]) if n in spans else None,
+                    sequence_number_range=f"[{self.oldest[n]} : {self.next(n)}]",
+                )
+                for n, status in self.status.items()
+            ],
+        )
+
+    def apps_describe(self, request):
+        if request.app_name not in self.apps:
+            raise refusal("DIS.4332")
+        return App(app_name=request.app_name)
+
+    def apps_create(self, request):
+        if request.app_name in self.apps:
+            raise refusal("DIS.4330")
+        self.apps.add(request.app_name)
+        return Empty()
+
+    def checkpoints_get(self, request):
+        return Checkpoint(sequence_number=self.checkpoints.get(request.partition_id, -1))
+
+    def checkpoints_commit(self, request):
+        if self.commit_faults:
+            raise self.commit_faults.pop(0)
+        number = int(request.sequence_number)
+        self.checkpoints[request.partition_id] = number
+        self.commits.append((request.partition_id, number))
+        return Empty()
+
+    def records_get_cursor(self, request):
+        n = partition_number(request.partition_id)
+        if self.status[n] == "EXPIRED":
+            raise refusal("DIS.4319")
+        position = int(request.starting_sequence_number)
+        if not self.oldest[n] <= position <= self.next(n):
+            raise refusal("DIS.4224")
+        self.cursors.append((request.partition_id, position))
+        return Cursor(partition_cursor=self._cursor(n, position))
+
+    # Records
+
+    def next(self, partition: int) -> int:
+        return self.oldest[partition] + len(self.stored[partition])
+
+    def add(self, partition: int, *data: bytes) -> None:
+        for item in data:
+            self.stored[partition].append(Stored(item, None, self.next(partition)))
+
+    def all_data(self) -> list[bytes]:
+        return [record.data for stored in self.stored.values() for record in stored]
+
+    def _cursor(self, partition: int, position: int) -> str:
+        return f"{partition}:{position}:{asyncio.get_running_loop().time()}"
+
+    def _get(self, query):
+        if self.get_faults:
+            raise self.get_faults.pop(0)
+        partition, position, issued = query["partition-cursor"].split(":")
+        n, at = int(partition), int(position)
+        if self.gone:
+            raise refusal("DIS.4301")
+        if self.status[n] == "EXPIRED":
+            raise refusal("DIS.4319")
+        if asyncio.get_running_loop().time() - float(issued) > 300:
+            raise refusal("DIS.4225")
+        if not self.oldest[n] <= at <= self.next(n):
+            raise refusal("DIS.4226")
+        records, size = [], 0
+        for stored in self.stored[n][at - self.oldest[n] :]:
+            size += len(stored.data)
+            if size > int(query["max_fetch_bytes"]):
+                break
+            records.append(
+                {
+                    "sequence_number": str(stored.sequence),
+                    "data": pybase64.b64encode(stored.data).decode(),
+                    "timestamp": 1,
+                    **({"partition_key": stored.key} if stored.key else {}),
+                }
+            )
+        return {
+            "records": records,
+            "next_partition_cursor": self._cursor(n, at + len(records)),
+        }
+
+    async def _put(self, body, deadline):
+        entries = body["records"]
+        self.puts.append(entries)
+        touched = {self._route(entry) for entry in entries}
+        self.requests_in_flight += 1
+        self.most_requests_in_flight = max(self.most_requests_in_flight, self.requests_in_flight)
+        for n in touched:
+            self.in_flight[n] += 1
+            self.most_in_flight[n] = max(self.most_in_flight[n], self.in_flight[n])
+        try:
+            await asyncio.sleep(self.latency)
+            return self._answer_put(entries)
+        finally:
+            self.requests_in_flight -= 1
+            for n in touched:
+                self.in_flight[n] -= 1
+
+    def _answer_put(self, entries):
+        if self.gone:
+            raise refusal("DIS.4301")
+        fault = self.put_faults.pop(0)(entries) if self.put_faults else None
+        if isinstance(fault, BaseException) and not getattr(fault, "carried_out", False):
+            raise fault
+        codes = fault if isinstance(fault, dict) else {}
+        results = [self._store(entry, codes.get(i)) for i, entry in enumerate(entries)]
+        if isinstance(fault, BaseException):
+            raise fault
+        failed = sum("error_code" in result for result in results)
+        return {"failed_record_count": failed, "records": results}
+
+    def _store(self, entry, code):
+        n = self._route(entry)
+        if code is None and self.status.get(n) != "ACTIVE":
+            code = "DIS.4302"
+        if code is not None:
+            return {"error_code": code, "error_message": "scripted"}
+        sequence = self.next(n)
+        data = pybase64.b64decode(entry["data"])
+        self.stored[n].append(Stored(data, entry.get("partition_key"), sequence))
+        return {"partition_id": partition_name(n), "sequence_number": str(sequence)}
+
+    def _route(self, entry) -> int:
+        if "partition_id" in entry:
+            return partition_number(entry["partition_id"])
+        active = [n for n, status in self.status.items() if status == "ACTIVE"]
+        spans = PartitionMap(zip(active, even_ranges(len(active)), strict=True))
+        if "explicit_hash_key" in entry:
+            return spans.find(int(entry["explicit_hash_key"]))
+        return spans.find(hash_key(entry["partition_key"]))
