@@ -1,0 +1,23 @@
+"""The embedded DIS: a real server with the service's rules, for tests, demos and benchmarks."""
+
+from aiodis.server.clock import Clock, ManualClock, SystemClock
+from aiodis.server.local import (
+    AddressInUseError,
+    DataFolderInUseError,
+    LocalDIS,
+    StartError,
+)
+from aiodis.server.storage.catalog import CatalogDamagedError
+from aiodis.server.storage.frame import LogDamagedError
+
+__all__ = [
+    "AddressInUseError",
+    "CatalogDamagedError",
+    "Clock",
+    "DataFolderInUseError",
+    "LocalDIS",
+    "LogDamagedError",
+    "ManualClock",
+    "StartError",
+    "SystemClock",
+]

@@ -1,0 +1,89 @@
+"""The service as plain code: a request and the time in, a reply or a refusal out.
+
+No sockets, no tasks, no clock of its own. A request is carried out as a whole
+before the next one, so the order of calls is the order of effects.
+"""
+
+from pathlib import Path
+from typing import Any, Self
+
+from aiodis.api import OPERATIONS
+from aiodis.server.handlers.apps import AppHandlers
+from aiodis.server.handlers.checkpoints import CheckpointHandlers
+from aiodis.server.handlers.records import RecordHandlers
+from aiodis.server.handlers.streams import StreamHandlers
+from aiodis.server.state import State
+from aiodis.server.storage.catalog import Catalog
+from aiodis.wire.codec import PutBody
+from aiodis.wire.message import Message
+from aiodis.wire.operation import Encodable, Operation
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """Carries out operations on the streams, apps and checkpoints of one project."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        chapters = {
+            "streams": StreamHandlers(state),
+            "apps": AppHandlers(state),
+            "checkpoints": CheckpointHandlers(state),
+            "records": RecordHandlers(state),
+        }
+        self._handlers = {}
+        for operation in OPERATIONS:
+            chapter, _, name = operation.name.partition(".")
+            if handler := getattr(chapters.get(chapter), name, None):
+                self._handlers[operation.name] = handler
+        self.recovery: tuple[str, ...] = ()
+        """What the start found that was not as a stop leaves it."""
+
+    @classmethod
+    def open(cls, folder: Path | None, *, limited: bool = True) -> Self:
+        """Open the data of a folder, made if need be; None keeps all in memory.
+
+        `limited=False` lifts the traffic limits and the quotas. The caller sees to
+        it that nobody else has the folder open.
+
+        Raises:
+            CatalogDamagedError: the catalog cannot be read.
+            LogDamagedError: a log cannot be trusted.
+        """
+        state = State(folder, Catalog.open(folder and folder / "catalog.db"), limited=limited)
+        engine = cls(state)
+        try:
+            engine.recovery = tuple(state.load())
+        except BaseException:
+            state.close()
+            raise
+        return engine
+
+    def close(self) -> None:
+        """Give all files back. Repeating it does nothing."""
+        self._state.close()
+
+    def handles(self, operation: Operation[..., Any]) -> bool:
+        """Say whether there is a handler of the row's name."""
+        return operation.name in self._handlers
+
+    def handle(
+        self, operation: Operation[..., Any], request: Message | PutBody, now_ms: int
+    ) -> Encodable:
+        """Carry out one operation. `records.put` takes a `PutBody`, the others their model.
+
+        Raises:
+            Refusal: the service says no; nothing was changed.
+        """
+        reply: Encodable = self._handlers[operation.name](request, now_ms)
+        return reply
+
+    def name_of_stream(self, stream_id: str) -> str | None:
+        """Give the name of the stream of an id, or None."""
+        stream = self._state.peek(stream_id)
+        return None if stream is None else stream.row.stream_name
+
+    def has_stream(self, name: object) -> bool:
+        """Say whether there is a stream of that name or id."""
+        return isinstance(name, str) and self._state.peek(name) is not None

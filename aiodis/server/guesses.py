@@ -1,0 +1,112 @@
+"""What the embedded DIS guesses, each in one place.
+
+Neither the reference nor the vendor's clients tell these things. Where a guess
+is a rule rather than a number, the code that follows it names the constant.
+What client and server guess alike is in `aiodis.api.limits`.
+"""
+
+from typing import Final
+
+MIB: Final = 1024 * 1024
+
+# -- Limits -------------------------------------------------------------------------------
+
+BURST_MS: Final = 1000
+"""A partition's bucket holds one second's worth of its rate, and begins full."""
+
+THROTTLES_THE_REST: Final = True
+"""Once a record of a partition is throttled, so are that partition's later ones in the request.
+
+So the order in a partition survives when only the failed records are sent again.
+"""
+
+READ_THROTTLE_CODE: Final = "DIS.4303"
+"""A read over the limit fails as a whole, with HTTP 400: the vendor's clients know that form."""
+
+SCALINGS_ARE_UNLIMITED: Final = True
+"""The hourly limits of scaling are not enforced: the vendor's pages contradict each other."""
+
+# -- Putting records ----------------------------------------------------------------------
+
+TOO_LARGE_STATUS: Final = 413
+"""A request whose data is over the limit gets this status, and DIS.4200 in its body."""
+
+DELETED_PARTITION_CODE: Final = "DIS.4302"
+"""A record for a DELETED partition fails as if the partition did not exist."""
+
+EXPIRED_PARTITION_CODE: Final = "DIS.4319"
+"""A record for an EXPIRED partition fails with the code that reads get."""
+
+BAD_HASH_KEY_IS_IGNORED: Final = True
+"""An `explicit_hash_key` that is no number in range counts as not given: *seen in the SDK*."""
+
+SPREADS_IN_TURN: Final = True
+"""Records without any key go to the ACTIVE partitions in turn; the service says "random"."""
+
+CLIENT_TIMESTAMP_IS_SHOWN: Final = True
+"""A record shows the timestamp its producer sent; lookups by time go by the arrival."""
+
+# -- Reading ------------------------------------------------------------------------------
+
+DEFAULT_FETCH_BYTES: Final = MIB
+"""`max_fetch_bytes` where a read names none. It counts raw data."""
+
+MAX_FETCH_BYTES: Final = 5 * MIB
+"""No read delivers more, whatever it asks for."""
+
+MAX_GET_RECORDS: Final = 10_000
+"""No read delivers more records; `limit` has no effect (facts 3)."""
+
+CURSOR_AHEAD_MS: Final = 300_000
+"""A cursor from further in the future than this counts as expired."""
+
+CURSOR_KNOWS_ITS_STREAM: Final = True
+"""A cursor holds the stream's id: one of a stream deleted and made anew under its name fails."""
+
+# -- Streams ------------------------------------------------------------------------------
+
+NEW_STREAM_STATUS: Final = "RUNNING"
+"""A new stream is RUNNING at once; the service takes up to a second."""
+
+DEFAULT_DATA_TYPE: Final = "BLOB"
+DEFAULT_STREAM_TYPE: Final = "COMMON"
+DEFAULT_RETENTION_HOURS: Final = 24
+
+PARENTS_OF_A_PARTITION: Final = ""
+"""`parent_partitions` is a text; no sample with anything in it exists."""
+
+HASH_RANGE_OF_ACTIVE_ONLY: Final = True
+"""A partition that takes no records has no `hash_range`."""
+
+HIGHEST_PARTITIONS_GO_FIRST: Final = True
+"""Scaling down turns the highest ACTIVE partitions to DELETED."""
+
+SCALING_TO_THE_SAME_COUNT_CODE: Final = "DIS.4200"
+
+SCALING_RESULT_DONE: Final = 1
+"""`result_code` of a scaling that went well."""
+
+EXPIRE_EVERY_MS: Final = 60_000
+"""How often the space of records past retention is freed, at most. They are hidden exactly."""
+
+
+def deleted_partition_expires_ms(deleted_ms: int, retention_ms: int) -> int:
+    """When a DELETED partition becomes EXPIRED: its last record can be no younger than this."""
+    return deleted_ms + retention_ms
+
+
+# -- Apps and checkpoints -----------------------------------------------------------------
+
+CHECKPOINTS_MAY_GO_BACK: Final = True
+"""A commit is taken as it comes, also below the last one and outside the partition's range."""
+
+STATE_WITHOUT_COMMITS: Final = -1
+"""An app that never committed in a stream has all partitions listed with -1, not DIS.4375."""
+
+# -- Who calls ----------------------------------------------------------------------------
+
+MAX_SKEW_S: Final = 15 * 60
+"""How far a signature's date may be from the server's clock."""
+
+UNKNOWN_API_CODE: Final = "APIGW.0101"
+"""An unknown route (404) or method (405) is the gateway's to refuse."""

@@ -1,0 +1,283 @@
+"""What the handlers share: the streams with their logs, the catalog, the quotas.
+
+Invariants: each stream of the catalog is in `State` with its log open, and what
+follows from a stream's row is derived again whenever the row is replaced.
+"""
+
+import secrets
+import shutil
+import string
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from aiodis.api.limits import limits_of
+from aiodis.record import partition_name, partition_number
+from aiodis.server import guesses
+from aiodis.server.limits import PartitionLimits
+from aiodis.server.refusal import Refusal
+from aiodis.server.storage import RecordLog
+from aiodis.server.storage.catalog import AppRow, Catalog, PartitionRow, ScalingRow, StreamRow
+from aiodis.wire.routing import PartitionMap, even_ranges, hash_key
+
+__all__ = ["APP_QUOTA", "PARTITION_QUOTA", "State", "Stream", "new_id"]
+
+# Per account (facts 3).
+PARTITION_QUOTA: Final = {"COMMON": 50, "ADVANCED": 10}
+APP_QUOTA: Final = 100
+
+_ALPHABET: Final = string.ascii_letters + string.digits
+_CACHED_KEYS: Final = 16_384
+_LONGEST_CACHED_KEY: Final = 256
+
+
+def new_id() -> str:
+    """Make an id in the service's form: 20 letters and digits (facts 8.12)."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(20))
+
+
+class Stream:
+    """A stream: its row in the catalog, its log, and what follows from its partitions."""
+
+    def __init__(self, row: StreamRow, log: RecordLog) -> None:
+        self.log = log
+        self.rates = limits_of(row.stream_type)
+        self._limits: dict[int, PartitionLimits] = {}
+        self._expired_at_ms = 0
+        self.take(row)
+
+    def take(self, row: StreamRow) -> None:
+        """Take the row, and derive everything from it."""
+        self.row = row
+        self.retention_ms = row.retention_hours * 3_600_000
+        self.active = [n for n, p in enumerate(row.partitions) if p.status == "ACTIVE"]
+        self.hash_ranges = dict(zip(self.active, even_ranges(len(self.active)), strict=True))
+        self.map = PartitionMap(self.hash_ranges.items())
+        self.in_turn = cycle(self.active)  # guesses.SPREADS_IN_TURN
+        self._numbers = {str(n): n for n in range(len(row.partitions))}
+        self._numbers |= {partition_name(n): n for n in range(len(row.partitions))}
+        self._of_short_key = lru_cache(_CACHED_KEYS)(self._of_key)
+
+    def number(self, partition_id: str) -> int | None:
+        """Give the partition of an id in either form; None without one."""
+        found = self._numbers.get(partition_id)
+        if found is None:
+            try:
+                found = partition_number(partition_id)
+            except ValueError:
+                return None
+        return found if found < len(self.row.partitions) else None
+
+    def partition_of_key(self, partition_key: str) -> int:
+        """Give the partition that a key's records go to."""
+        if len(partition_key) <= _LONGEST_CACHED_KEY:
+            return self._of_short_key(partition_key)
+        return self._of_key(partition_key)
+
+    def _of_key(self, partition_key: str) -> int:
+        return self.map.find(hash_key(partition_key))
+
+    def partition(self, partition_id: str) -> int:
+        """Give the partition of an id, whatever its status.
+
+        Raises:
+            Refusal: there is none.
+        """
+        number = self.number(partition_id)
+        if number is None:
+            raise Refusal("DIS.4302", self.row.stream_name, partition_id)
+        return number
+
+    def readable(self, partition_id: str) -> int:
+        """Give the partition of an id, one that can be read.
+
+        Raises:
+            Refusal: there is none, or it is EXPIRED.
+        """
+        number = self.partition(partition_id)
+        if self.row.partitions[number].status == "EXPIRED":
+            raise Refusal("DIS.4319", self.row.stream_name, partition_name(number))
+        return number
+
+    def limits(self, partition: int, now_ms: int) -> PartitionLimits:
+        """Give the partition's buckets; they begin full."""
+        found = self._limits.get(partition)
+        if found is None:
+            found = self._limits[partition] = PartitionLimits(self.rates, now_ms)
+        return found
+
+    def visible_since(self, now_ms: int) -> int:
+        """Tell the arrival time of the oldest record that retention leaves visible."""
+        return now_ms - self.retention_ms
+
+    def oldest(self, partition: int, now_ms: int) -> int:
+        """Tell the first visible sequence of a partition; without a record, the next one."""
+        return self.log.sequence_at(partition, self.visible_since(now_ms))
+
+    def expire(self, now_ms: int) -> None:
+        """Free the space of what is past retention, if it was not done just before."""
+        if not 0 <= now_ms - self._expired_at_ms < guesses.EXPIRE_EVERY_MS:
+            self._expired_at_ms = now_ms
+            self.log.expire(self.visible_since(now_ms))
+
+
+class State:
+    """All that the embedded DIS holds. `folder` is None when it is all in memory."""
+
+    def __init__(self, folder: Path | None, catalog: Catalog, *, limited: bool) -> None:
+        self.catalog = catalog
+        self.limited = limited
+        self._logs = folder / "streams" if folder else None
+        self._by_name: dict[str, Stream] = {}
+        self._by_id: dict[str, Stream] = {}
+
+    def load(self) -> list[str]:
+        """Open the log of each stream of the catalog; tell what the starts of the logs found.
+
+        A log without a stream is what a deletion left that did not come to its
+        end: it is removed. A stream without a log gets an empty one.
+
+        Raises:
+            LogDamagedError: a log cannot be trusted.
+        """
+        found = []
+        for row in self.catalog.streams():
+            log = RecordLog.open(self._log_folder(row.stream_id))
+            self._take(Stream(row, log))
+            if log.recovery.cut_bytes:
+                found.append(f"stream {row.stream_name}: {log.recovery.summary}")
+        if self._logs and self._logs.is_dir():
+            for folder in self._logs.iterdir():
+                if folder.name not in self._by_id:
+                    shutil.rmtree(folder)
+                    found.append(f"removed {folder}, the rest of a deleted stream")
+        return found
+
+    def close(self) -> None:
+        """Close all logs and the catalog. Repeating it does nothing."""
+        for stream in self._by_id.values():
+            stream.log.close()
+        self.catalog.close()
+
+    def streams(self) -> Iterator[Stream]:
+        """Give all streams in no order."""
+        yield from self._by_id.values()
+
+    def find(self, name_or_id: str | None, now_ms: int) -> Stream:
+        """Give a stream by its name, or else by its id, with its partitions' states as of now.
+
+        Raises:
+            Refusal: there is none.
+        """
+        stream = self.peek(name_or_id)
+        if stream is None:
+            raise Refusal("DIS.4301", name_or_id)
+        if len(stream.active) < len(stream.row.partitions):
+            self._let_partitions_expire(stream, now_ms)
+        return stream
+
+    def peek(self, name_or_id: str | None) -> Stream | None:
+        """Give a stream by its name, or else by its id; None without one."""
+        if name_or_id is None:
+            return None
+        return self._by_name.get(name_or_id) or self._by_id.get(name_or_id)
+
+    def app(self, app_name: str) -> AppRow:
+        """Give an app.
+
+        Raises:
+            Refusal: there is none.
+        """
+        found = self.catalog.app(app_name)
+        if found is None:
+            raise Refusal("DIS.4332", app_name)
+        return found
+
+    def add_stream(self, row: StreamRow) -> None:
+        """Make a stream and its log."""
+        folder = self._log_folder(row.stream_id)
+        log = RecordLog.open(folder)
+        try:
+            self.catalog.save_stream(row)
+        except BaseException:
+            log.close()
+            _remove(folder)
+            raise
+        self._take(Stream(row, log))
+
+    def change(self, stream: Stream, **fields: object) -> None:
+        """Change fields of a stream's row: in the catalog first, then here."""
+        row = replace(stream.row, **fields)
+        self.catalog.save_stream(row)
+        stream.take(row)
+
+    def remove_stream(self, stream: Stream) -> None:
+        """Remove a stream, its checkpoints and its records."""
+        row = stream.row
+        self.catalog.remove_stream(row.stream_id)
+        del self._by_name[row.stream_name], self._by_id[row.stream_id]
+        stream.log.close()
+        _remove(self._log_folder(row.stream_id))
+
+    def check_quota(self, stream_type: str, added: int) -> None:
+        """See that the account may have that many more partitions.
+
+        Raises:
+            Refusal: it may not.
+        """
+        used = sum(len(s.active) for s in self.streams() if s.row.stream_type == stream_type)
+        if self.limited and used + added > PARTITION_QUOTA[stream_type]:
+            raise Refusal(
+                "DIS.4308",
+                f"{stream_type} partitions: {used} used, {added} more asked,"
+                f" {PARTITION_QUOTA[stream_type]} allowed",
+            )
+
+    def scale(self, stream: Stream, target: int, now_ms: int) -> None:
+        """Change the number of ACTIVE partitions to `target`, which is another one."""
+        partitions, source = list(stream.row.partitions), len(stream.active)
+        if target < source:
+            for number in stream.active[target:]:  # guesses.HIGHEST_PARTITIONS_GO_FIRST
+                partitions[number] = PartitionRow("DELETED", now_ms)
+        else:
+            # DELETED ones come back first, then EXPIRED ones, then new ones (facts 4).
+            back = [n for s in ("DELETED", "EXPIRED") for n in _with_status(stream, s)]
+            for number in back[: target - source]:
+                partitions[number] = PartitionRow()
+            partitions += [PartitionRow()] * (target - source - len(back))
+        self.change(
+            stream,
+            partitions=tuple(partitions),
+            scalings=(*stream.row.scalings, ScalingRow(now_ms, source, target)),
+            modified_ms=now_ms,
+        )
+
+    def _take(self, stream: Stream) -> None:
+        self._by_name[stream.row.stream_name] = self._by_id[stream.row.stream_id] = stream
+
+    def _log_folder(self, stream_id: str) -> Path | None:
+        return self._logs / stream_id if self._logs else None
+
+    def _let_partitions_expire(self, stream: Stream, now_ms: int) -> None:
+        partitions = tuple(
+            PartitionRow("EXPIRED", p.deleted_ms)
+            if p.status == "DELETED"
+            and now_ms >= guesses.deleted_partition_expires_ms(p.deleted_ms, stream.retention_ms)
+            else p
+            for p in stream.row.partitions
+        )
+        if partitions != stream.row.partitions:
+            self.change(stream, partitions=partitions)
+
+
+def _with_status(stream: Stream, status: str) -> list[int]:
+    return [n for n, p in enumerate(stream.row.partitions) if p.status == status]
+
+
+def _remove(folder: Path | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,222 @@
+"""What the embedded DIS knows besides records: streams, apps, checkpoints; in SQLite.
+
+The catalog says what exists; the logs say which sequences are taken. A change is
+one transaction. With WAL and `synchronous=NORMAL` a change is with the operating
+system before its answer goes out, so it survives the end of the process
+(`kill -9`). A loss of power may cost the last changes, never the catalog.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from aiodis.errors import DISError
+
+__all__ = [
+    "AppRow",
+    "Catalog",
+    "CatalogDamagedError",
+    "CheckpointRow",
+    "PartitionRow",
+    "PartitionStatus",
+    "ScalingRow",
+    "StreamRow",
+]
+
+VERSION: Final = 1
+
+_SCHEMA: Final = """
+CREATE TABLE streams (
+    stream_id   TEXT PRIMARY KEY,
+    stream_name TEXT NOT NULL UNIQUE,
+    definition  BLOB NOT NULL  -- a StreamRow as JSON
+) WITHOUT ROWID;
+CREATE TABLE apps (
+    app_name  TEXT PRIMARY KEY,
+    app_id    TEXT NOT NULL,
+    create_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE checkpoints (
+    app_name  TEXT NOT NULL REFERENCES apps ON DELETE CASCADE,
+    stream_id TEXT NOT NULL REFERENCES streams ON DELETE CASCADE,
+    partition INTEGER NOT NULL,
+    sequence  INTEGER NOT NULL,
+    metadata  TEXT,
+    PRIMARY KEY (app_name, stream_id, partition)
+) WITHOUT ROWID;
+CREATE INDEX checkpoints_of_stream ON checkpoints (stream_id);
+"""
+
+PartitionStatus = Literal["ACTIVE", "DELETED", "EXPIRED"]
+
+
+class CatalogDamagedError(DISError):
+    """The catalog of a data folder cannot be read, or is of a later version of aiodis."""
+
+
+class PartitionRow(msgspec.Struct, frozen=True):
+    """A partition; its number is its place in the stream's list."""
+
+    status: PartitionStatus = "ACTIVE"
+    deleted_ms: int = 0
+
+
+class ScalingRow(msgspec.Struct, frozen=True):
+    """One change of a stream's number of partitions."""
+
+    at_ms: int
+    source: int
+    target: int
+
+
+class StreamRow(msgspec.Struct, frozen=True):
+    """A stream, but for its records."""
+
+    stream_name: str
+    stream_id: str
+    create_ms: int
+    modified_ms: int
+    stream_type: str
+    data_type: str
+    retention_hours: int
+    partitions: tuple[PartitionRow, ...]
+    scalings: tuple[ScalingRow, ...] = ()
+    extra: dict[str, Any] = {}
+    """What is only told again: the fields of `streams.create` that change nothing here."""
+
+
+class AppRow(NamedTuple):
+    """An app."""
+
+    app_name: str
+    app_id: str
+    create_ms: int
+
+
+class CheckpointRow(NamedTuple):
+    """How far an app is in a partition."""
+
+    sequence: int
+    metadata: str | None
+
+
+class Catalog:
+    """The one connection to the catalog's database. Each method is one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    def open(cls, path: Path | None) -> "Catalog":
+        """Open the catalog, made if need be; None keeps it in memory.
+
+        Raises:
+            CatalogDamagedError: the file is no catalog that this version can read.
+        """
+        # The engine has one thread at a time, which need not be the one that opened it.
+        db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(db)
+        except (sqlite3.DatabaseError, CatalogDamagedError) as exc:
+            db.close()
+            raise CatalogDamagedError(f"the catalog {path} cannot be used: {exc}") from exc
+        return cls(db)
+
+    def close(self) -> None:
+        """Close the database. Repeating it does nothing."""
+        self._db.close()
+
+    def streams(self) -> list[StreamRow]:
+        """Read all streams.
+
+        Raises:
+            CatalogDamagedError: a row cannot be read.
+        """
+        try:
+            rows = self._db.execute("SELECT definition FROM streams").fetchall()
+            return [msgspec.json.decode(definition, type=StreamRow) for (definition,) in rows]
+        except (sqlite3.DatabaseError, msgspec.MsgspecError) as exc:
+            raise CatalogDamagedError(f"the catalog's streams cannot be read: {exc}") from exc
+
+    def save_stream(self, row: StreamRow) -> None:
+        """Write a stream, new or changed."""
+        self._db.execute(
+            "INSERT INTO streams VALUES (?, ?, ?)"
+            " ON CONFLICT (stream_id) DO UPDATE SET definition = excluded.definition",
+            (row.stream_id, row.stream_name, msgspec.json.encode(row)),
+        )
+
+    def remove_stream(self, stream_id: str) -> None:
+        """Remove a stream and all checkpoints in it."""
+        self._db.execute("DELETE FROM streams WHERE stream_id = ?", (stream_id,))
+
+    def add_app(self, row: AppRow) -> None:
+        """Write a new app."""
+        self._db.execute("INSERT INTO apps VALUES (?, ?, ?)", row)
+
+    def remove_app(self, app_name: str) -> None:
+        """Remove an app and its checkpoints."""
+        self._db.execute("DELETE FROM apps WHERE app_name = ?", (app_name,))
+
+    def app(self, app_name: str) -> AppRow | None:
+        """Find an app."""
+        found = self._db.execute("SELECT * FROM apps WHERE app_name = ?", (app_name,)).fetchone()
+        return AppRow(*found) if found else None
+
+    def apps(self, stream_id: str | None = None) -> list[AppRow]:
+        """Read all apps by name, or those that committed in a stream."""
+        if stream_id is None:
+            rows = self._db.execute("SELECT * FROM apps ORDER BY app_name")
+        else:
+            rows = self._db.execute(
+                "SELECT * FROM apps WHERE app_name IN"
+                " (SELECT app_name FROM checkpoints WHERE stream_id = ?) ORDER BY app_name",
+                (stream_id,),
+            )
+        return [AppRow(*row) for row in rows]
+
+    def streams_of_app(self, app_name: str) -> list[str]:
+        """Name the streams that an app committed in."""
+        rows = self._db.execute(
+            "SELECT DISTINCT stream_name FROM checkpoints JOIN streams USING (stream_id)"
+            " WHERE app_name = ? ORDER BY stream_name",
+            (app_name,),
+        )
+        return [name for (name,) in rows]
+
+    def commit(self, app_name: str, stream_id: str, partition: int, row: CheckpointRow) -> None:
+        """Write a checkpoint over the one before."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)",
+            (app_name, stream_id, partition, *row),
+        )
+
+    def checkpoints(self, app_name: str, stream_id: str) -> dict[int, CheckpointRow]:
+        """Read an app's checkpoints in a stream, by partition."""
+        rows = self._db.execute(
+            "SELECT partition, sequence, metadata FROM checkpoints"
+            " WHERE app_name = ? AND stream_id = ?",
+            (app_name, stream_id),
+        )
+        return {partition: CheckpointRow(*rest) for partition, *rest in rows}
+
+    def remove_checkpoints(self, app_name: str, stream_id: str, partition: int | None) -> None:
+        """Remove one checkpoint, or all of an app in a stream."""
+        self._db.execute(
+            "DELETE FROM checkpoints WHERE app_name = ?1 AND stream_id = ?2"
+            " AND (?3 IS NULL OR partition = ?3)",
+            (app_name, stream_id, partition),
+        )
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA foreign_keys = ON")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise CatalogDamagedError(f"it is of version {version}, later than {VERSION}")
+    if version == 0:
+        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")

@@ -1,0 +1,132 @@
+"""The vendor's own Python SDK, unchanged, against the embedded DIS."""
+
+import asyncio
+
+import pytest
+from server_caller import calling
+
+vendor = pytest.importorskip("huaweicloudsdkdis.v2")
+core = pytest.importorskip("huaweicloudsdkcore.auth.credentials")
+exceptions = pytest.importorskip("huaweicloudsdkcore.exceptions.exceptions")
+
+
+def client_of(server):
+    credentials = core.BasicCredentials(
+        server.credentials.access_key, server.credentials.secret_key, server.project_id
+    )
+    return (
+        vendor.DisClient.new_builder()
+        .with_credentials(credentials)
+        .with_endpoint(server.endpoint)
+        .build()
+    )
+
+
+def whole_life_of_a_stream(client):
+    v = vendor
+    body = v.CreateStreamReq(stream_name="s", partition_count=2, data_duration=24)
+    client.create_stream(v.CreateStreamRequest(body=body))
+    assert client.list_streams(v.ListStreamsRequest()).stream_names == ["s"]
+    described = client.show_stream(v.ShowStreamRequest(stream_name="s"))
+    assert described.status == "RUNNING"
+    assert [p.partition_id for p in described.partitions] == [
+        "shardId-0000000000",
+        "shardId-0000000001",
+    ]
+    paged = v.ShowStreamRequest(
+        stream_name="s", start_partition_id="shardId-0000000000", limit_partitions=1
+    )
+    assert len(client.show_stream(paged).partitions) == 1
+
+    entries = [
+        v.PutRecordsRequestEntry(data="ZGF0YQ==", partition_id="0"),
+        v.PutRecordsRequestEntry(data="ZGF0YTI=", partition_key="k", explicit_hash_key="0"),
+    ]
+    put = client.send_records(
+        v.SendRecordsRequest(body=v.PutRecordsRequest(stream_name="s", records=entries))
+    )
+    assert put.failed_record_count == 0
+    assert [r.sequence_number for r in put.records] == ["0", "1"]
+
+    asked = v.ShowCursorRequest(stream_name="s", partition_id="0", cursor_type="TRIM_HORIZON")
+    cursor = client.show_cursor(asked).partition_cursor
+    got = client.consume_records(v.ConsumeRecordsRequest(partition_cursor=cursor))
+    assert [r.data for r in got.records] == ["ZGF0YQ==", "ZGF0YTI="]
+    assert got.records[1].partition_key == "k"
+    assert got.next_partition_cursor
+
+    target = v.UpdatePartitionCountReq(stream_name="s", target_partition_count=3)
+    client.update_partition_count(v.UpdatePartitionCountRequest(stream_name="s", body=target))
+    changed = v.UpdateStreamReq(stream_name="s", data_duration=48)
+    client.update_stream(v.UpdateStreamRequest(stream_name="s", body=changed))
+    described = client.show_stream(v.ShowStreamRequest(stream_name="s"))
+    assert (len(described.partitions), described.retention_period) == (3, 48)
+
+
+def whole_life_of_an_app(client):
+    v = vendor
+    client.create_app(v.CreateAppRequest(body=v.CreateAppReq(app_name="app")))
+    commit = v.CommitCheckpointReq(
+        app_name="app",
+        checkpoint_type="LAST_READ",
+        stream_name="s",
+        partition_id="0",
+        sequence_number="1",
+        metadata="m",
+    )
+    client.commit_checkpoint(v.CommitCheckpointRequest(body=commit))
+    asked = {
+        "stream_name": "s",
+        "partition_id": "0",
+        "checkpoint_type": "LAST_READ",
+        "app_name": "app",
+    }
+    found = client.show_checkpoint(v.ShowCheckpointRequest(**asked))
+    assert (found.sequence_number, found.metadata) == ("1", "m")
+    state = client.show_consumer_state(
+        v.ShowConsumerStateRequest(app_name="app", stream_name="s", checkpoint_type="LAST_READ")
+    )
+    assert len(state.partition_consuming_states) == 3
+    assert client.list_app(v.ListAppRequest()).apps[0].app_name == "app"
+    shown = client.show_app(v.ShowAppRequest(app_name="app"))
+    assert shown.commit_checkpoint_stream_names == ["s"]
+    client.delete_checkpoint(v.DeleteCheckpointRequest(**asked))
+    assert client.show_checkpoint(v.ShowCheckpointRequest(**asked)).sequence_number == "-1"
+    client.delete_app(v.DeleteAppRequest(app_name="app"))
+    client.delete_stream(v.DeleteStreamRequest(stream_name="s"))
+
+
+def errors_are_understood(client):
+    with pytest.raises(exceptions.ClientRequestException) as caught:
+        client.show_stream(vendor.ShowStreamRequest(stream_name="s"))
+    assert caught.value.status_code == 400
+    assert caught.value.error_code == "DIS.4301"
+    assert caught.value.error_msg == "The stream does not exist. [s]"
+    assert len(caught.value.request_id) == 32
+
+
+@pytest.mark.filterwarnings("default::DeprecationWarning")
+@pytest.mark.filterwarnings("default::ResourceWarning")
+async def test_the_vendors_sdk_works_unchanged():
+    async with calling(anonymous=False) as dis:
+        client = client_of(dis.server)
+        await asyncio.to_thread(whole_life_of_a_stream, client)
+        await asyncio.to_thread(whole_life_of_an_app, client)
+        await asyncio.to_thread(errors_are_understood, client)
+
+
+@pytest.mark.filterwarnings("default::DeprecationWarning")
+@pytest.mark.filterwarnings("default::ResourceWarning")
+async def test_the_vendors_sdk_understands_a_refused_signature():
+    async with calling(anonymous=False, secret_key="right") as dis:
+        client = client_of(dis.server)
+        dis.server._gate._key = type(dis.server.credentials)(
+            dis.server.credentials.access_key, "another"
+        )
+
+        def refused():
+            with pytest.raises(exceptions.ClientRequestException) as caught:
+                client.list_streams(vendor.ListStreamsRequest())
+            assert (caught.value.status_code, caught.value.error_code) == (441, "DIS.4100")
+
+        await asyncio.to_thread(refused)
