@@ -35,8 +35,6 @@ class Message(BaseModel):
 
     def body(self, fields: dict[str, Any]) -> bytes:
         """Encode the fields that the route leaves for the body."""
-        import orjson  # noqa: PLC0415 - only requests with a body pay for it
-
         return orjson.dumps(fields)
 
 

@@ -21,20 +21,24 @@ from pydantic import ValidationError
 from aiodis.errors import DecodeError, ParameterError
 from aiodis.wire.message import Message
 
-__all__ = ["Caller", "Decodable", "Operation", "Parts", "Resource"]
+__all__ = ["Caller", "Decodable", "Encodable", "Operation", "Parts", "Resource"]
 
 P = ParamSpec("P")
 R = TypeVar("R", bound="Decodable")
 D = TypeVar("D", bound="Decodable")
 
 
-class Decodable(Protocol):
-    """What a reply must be able to do."""
+class Encodable(Protocol):
+    """What a server needs of a reply."""
+
+    def encode(self) -> bytes: ...
+
+
+class Decodable(Encodable, Protocol):
+    """What a client needs of a reply."""
 
     @classmethod
     def decode(cls, body: bytes, /) -> Self: ...
-
-    def encode(self) -> bytes: ...
 
 
 class Parts(NamedTuple):
