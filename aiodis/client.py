@@ -44,7 +44,7 @@ class DISClient:
         ConfigError: settings that cannot work, or no credentials.
     """
 
-    def __init__(self, settings: ClientSettings | None = None, **changes: Any) -> None:  # noqa: ANN401
+    def __init__(self, settings: ClientSettings | None = None, **changes: Any) -> None:
         if settings is None:
             settings = ClientSettings.make(**changes)
         elif changes:
@@ -60,7 +60,7 @@ class DISClient:
         self._closed = False
 
     @classmethod
-    def from_env(cls, **changes: Any) -> Self:  # noqa: ANN401 - the settings check them
+    def from_env(cls, **changes: Any) -> Self:
         """Make a client from `AIODIS_ENDPOINT`, `AIODIS_REGION`, `AIODIS_PROJECT_ID`.
 
         Credentials come from `Credentials.from_env`; `changes` beat the environment.
@@ -72,7 +72,7 @@ class DISClient:
     async def local(
         cls,
         path: Path | str | None = None,
-        **changes: Any,  # noqa: ANN401
+        **changes: Any,
     ) -> AsyncIterator[Self]:
         """Start an embedded DIS in this process, and give a client of it.
 
@@ -82,12 +82,8 @@ class DISClient:
         from aiodis.server import LocalDIS  # noqa: PLC0415 - only those who use it pay for it
 
         async with LocalDIS(path) as server:
-            async with cls(
-                endpoint=server.endpoint,
-                project_id=server.project_id,
-                credentials=server.credentials,
-                **changes,
-            ) as client:
+            where = {"endpoint": server.endpoint, "project_id": server.project_id}
+            async with cls(**{**where, "credentials": server.credentials, **changes}) as client:
                 yield client
 
     async def __aenter__(self) -> Self:

@@ -43,7 +43,7 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     @classmethod
-    def make(cls, **values: Any) -> Self:  # noqa: ANN401 - checked by the model itself
+    def make(cls, **values: Any) -> Self:
         """Make the settings.
 
         Raises:

@@ -45,6 +45,7 @@ class Entry:
         "receipt",
         "settled",
         "size",
+        "spread",
         "timestamp_ms",
     )
 
@@ -56,7 +57,7 @@ class Entry:
         order: int,
         deadline: float,
         epoch: Epoch,
-        receipt: Any,  # noqa: ANN401
+        receipt: Any,
     ) -> None:
         self.data = record.data
         self.partition_key = record.partition_key
@@ -64,6 +65,9 @@ class Entry:
         self.partition_id = record.partition_id
         self.timestamp_ms = record.timestamp_ms
         self.pinned = record.partition_id is not None
+        self.spread = (
+            record.partition_key is None and record.explicit_hash_key is None and not self.pinned
+        )
         self.size, self.order, self.deadline = size, order, deadline
         self.epoch, self.receipt = epoch, receipt
         self.attempts = 0

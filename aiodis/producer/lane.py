@@ -7,7 +7,7 @@ bookkeeping. With `ordering="none"` several workers share a lane.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from aiodis.config import ProducerSettings
@@ -46,6 +46,9 @@ class Lane:
         self.name: Final = partition_name(partition)
         self.queue = PartitionQueue()
         self.hands: dict[int, list[Entry]] = {}
+        self.after: set[asyncio.Future[None]] = set()
+        """Ends of other lanes' batches that hold older records of keys which are ours now."""
+        self._ends: dict[int, asyncio.Future[None]] = {}
         self._settings, self._dispatcher, self._ledger = settings, dispatcher, ledger
         self._limiter = limiter
         self._max_records = settings.batch_max_records
@@ -81,17 +84,29 @@ class Lane:
             entry.ambiguous = True
         return held + self.queue.drain()
 
+    def held(self) -> Iterator[tuple[Entry, asyncio.Future[None]]]:
+        """Give what is on its way, with the end of its batch."""
+        for worker, hand in self.hands.items():
+            for entry in hand:
+                yield entry, self._ends[worker]
+
     async def work(self, worker: int) -> None:
         """Carry batches until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await self._until_ready()
+            if self.after:
+                await asyncio.wait(self.after)
+                self.after.clear()
+                continue
             taken = self.queue.take(
                 loop.time(), max_records=self._max_records, max_bytes=self._max_bytes
             )
             self.hands[worker] = taken
+            end = self._ends[worker] = loop.create_future()
             await self._carry(taken, worker)
             self.hands[worker] = []
+            end.set_result(None)
 
     async def _until_ready(self) -> None:
         loop = asyncio.get_running_loop()

@@ -252,14 +252,16 @@ class Producer:
     # Partitions
 
     def _assign(self, entry: Entry) -> Lane:
+        lane = entry.lane = self._lane_of(entry)
+        if entry.spread:
+            entry.partition_id = lane.name  # spread by us: the service is told where
+        return lane
+
+    def _lane_of(self, entry: Entry) -> Lane:
         assert self._router is not None
         partition_id = entry.partition_id if entry.pinned else None
         number = self._router.route(entry.partition_key, entry.explicit_hash_key, partition_id)
-        lane = self._lanes.get(number) or self._open_lane(number)
-        entry.lane = lane
-        if entry.partition_key is None and entry.explicit_hash_key is None and not entry.pinned:
-            entry.partition_id = lane.name  # spread by us: the service is told where
-        return lane
+        return self._lanes.get(number) or self._open_lane(number)
 
     def _open_lane(self, number: int) -> Lane:
         limits, share = self._limits, self.settings.rate_limit_share
@@ -323,9 +325,17 @@ class Producer:
             except (DISError, ValueError) as exc:
                 _log.warning("stream %s: partitions not refreshed: %s", self.stream_name, exc)
                 return
-            waiting = [entry for lane in self._lanes.values() for entry in lane.queue.drain()]
-            for entry in sorted(waiting, key=lambda entry: entry.order):
-                self._assign(entry).append(entry, loop.time())
+            self._move(loop.time())
+
+    def _move(self, now: float) -> None:
+        """Put what waits where the new map says; it waits there for what is on its way."""
+        waiting = [entry for lane in self._lanes.values() for entry in lane.queue.drain()]
+        for entry in sorted(waiting, key=lambda entry: entry.order):
+            self._assign(entry).append(entry, now)
+        for lane in list(self._lanes.values()):
+            for entry, end in lane.held():
+                if not entry.spread and (heir := self._lane_of(entry)) is not lane:
+                    heir.after.add(end)
 
     async def _tidy(self) -> None:
         """Expire what waited too long, and keep the map fresh."""

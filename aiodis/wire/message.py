@@ -7,6 +7,7 @@ service may grow, and reads every spelling that was seen.
 
 from typing import Annotated, Any, Self
 
+import orjson
 from pydantic import (
     AliasChoices,
     BaseModel,
@@ -78,7 +79,7 @@ def spelled(*names: str) -> FieldInfo:
     return Field(serialization_alias=names[0], validation_alias=AliasChoices(*names))  # type: ignore[no-any-return]
 
 
-def name_of(maximum: int) -> Any:  # noqa: ANN401 - a constraint is no type
+def name_of(maximum: int) -> Any:
     """Constrain a name to letters, digits, `_` and `-` (reference, chapters 5.1.1 and 5.2.1)."""
     return StringConstraints(min_length=1, max_length=maximum, pattern=r"^[A-Za-z0-9_-]+$")
 

@@ -401,6 +401,25 @@ async def test_records_follow_their_keys_when_the_stream_is_scaled():
     assert sorted({int(data) for data in service.all_data()}) == list(range(300))
 
 
+async def test_a_key_that_moved_waits_for_its_older_records_which_are_on_their_way():
+    service = ScriptedService(partitions=1)
+    keys = [f"key-{i}" for i in range(12)]
+    async with producer_of(service, metadata_max_age_ms=1_000, linger_ms=0) as producer:
+        service.put_faults = [lambda entries: ConnectError("down")] * 6
+        await producer.send_many([Record(b"%d" % i, keys[i % 12]) for i in range(24)])
+        await asyncio.sleep(0.005)  # they are on their way, and will be for a while
+        service.status = {0: "ACTIVE", 1: "ACTIVE", 2: "ACTIVE"}
+        for i in range(24, 240):
+            await producer.send(b"%d" % i, partition_key=keys[i % 12])
+            await asyncio.sleep(0.02)
+        assert await producer.flush() == (240, 0, 0)
+    for key in keys:
+        written = [r for stored in service.stored.values() for r in stored if r.key == key]
+        by_time = sorted(written, key=lambda r: r.at)
+        assert [int(r.data) % 12 for r in written] == [keys.index(key)] * 20
+        assert [int(r.data) for r in by_time] == sorted(int(r.data) for r in written)
+
+
 async def test_spread_records_leave_a_partition_that_is_gone_and_pinned_ones_fail():
     service = ScriptedService(partitions=2)
     async with producer_of(service) as producer:

@@ -40,6 +40,7 @@ class Stored:
     data: bytes
     key: str | None
     sequence: int
+    at: int = 0
 
 
 class ScriptedService:
@@ -67,7 +68,7 @@ class ScriptedService:
         self.in_flight: dict[int, int] = defaultdict(int)
         self.most_in_flight: dict[int, int] = defaultdict(int)
         self.requests_in_flight = self.most_requests_in_flight = 0
-        self.describes = 0
+        self.describes = self.writes = 0
         self.gone = False
 
     # What Exchange offers
@@ -226,7 +227,8 @@ class ScriptedService:
             return {"error_code": code, "error_message": "scripted"}
         sequence = self.next(n)
         data = pybase64.b64decode(entry["data"])
-        self.stored[n].append(Stored(data, entry.get("partition_key"), sequence))
+        self.writes += 1
+        self.stored[n].append(Stored(data, entry.get("partition_key"), sequence, self.writes))
         return {"partition_id": partition_name(n), "sequence_number": str(sequence)}
 
     def _route(self, entry) -> int:
