@@ -1,0 +1,1 @@
+"""The only client sockets: encode, sign, send, decode, inside one retry loop."""
