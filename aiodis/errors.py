@@ -28,7 +28,7 @@ DISError                        .retryable stands on the class
 No message carries a secret, a signature or a payload.
 """
 
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 __all__ = [
     "AlreadyExistsError",
@@ -68,6 +68,17 @@ class DISError(Exception):
 
     retryable: ClassVar[bool] = False
     """Whether the same call may succeed later without a change."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The constructors take more than `args` holds, which copy and pickle cannot know.
+        return _remake, (type(self), self.args, dict(self.__dict__))
+
+
+def _remake(kind: type[DISError], arguments: tuple[Any, ...], state: dict[str, Any]) -> DISError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigError(DISError, ValueError):
@@ -125,10 +136,17 @@ class CertificateError(ConnectError):
 
 
 class CircuitOpenError(TransportError):
-    """The breaker is open after repeated failures: nothing was sent."""
+    """The breaker is open: nothing was sent.
 
-    def __init__(self, message: str, *, attempts: tuple[str, ...] = ()) -> None:
+    `refused` says that it opened because the credentials were refused, which
+    waiting does not mend.
+    """
+
+    def __init__(
+        self, message: str, *, refused: bool = False, attempts: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message, ambiguous=False, attempts=attempts)
+        self.refused = refused
 
 
 class RequestTimeoutError(TransportError, TimeoutError):

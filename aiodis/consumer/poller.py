@@ -14,6 +14,7 @@ from aiodis.api.records import Records
 from aiodis.config import ConsumerSettings
 from aiodis.consumer.reader import Reader
 from aiodis.errors import (
+    CircuitOpenError,
     CursorExpiredError,
     DecodeError,
     DISError,
@@ -181,7 +182,9 @@ class Poller:
             if reader.cursor.generation == generation:
                 reader.cursor.seek(position)  # the marks follow when its first record is handed out
             self._stats.resets += 1
-        elif not (exc.retryable or isinstance(exc, DecodeError)):
+        elif not (exc.retryable or isinstance(exc, DecodeError)) or (
+            isinstance(exc, CircuitOpenError) and exc.refused
+        ):
             raise exc
         self._stats.retries += 1
         settings = self._settings

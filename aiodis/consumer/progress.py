@@ -56,7 +56,8 @@ class Progress:
     def commit(self, number: int) -> None:
         """Note that the service has it."""
         self.committed = number
-        self._rewound = False
+        # Who went back while the commit was on its way has yet to say so.
+        self._rewound = number > self.finished
 
 
 def to_checkpoint(position: int, convention: Literal["next", "last"]) -> int | None:

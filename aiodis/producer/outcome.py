@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from aiodis.errors import (
+    CircuitOpenError,
     DecodeError,
     DISError,
     InvalidRequestError,
@@ -54,6 +55,8 @@ def after_result(result: PutResult) -> Next:
 
 def after_error(error: DISError, entries: Sequence[Entry]) -> Verdict:
     """Decide by the error of a whole request, which the HTTP core has already repeated."""
+    if isinstance(error, CircuitOpenError) and error.refused:
+        return Verdict.FAILED
     if error.retryable or isinstance(error, DecodeError):
         return Verdict.RETRY
     if isinstance(error, NotFoundError) and (

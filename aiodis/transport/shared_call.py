@@ -1,6 +1,7 @@
 """One run of an async function at a time, whose result all who ask meanwhile share."""
 
 import asyncio
+import copy
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -53,7 +54,7 @@ class SharedCall(Generic[T]):
             raise ClosedError("the client is closed")
         error = run.task.exception()
         if isinstance(error, DISError):
-            raise _fresh(error) from error
+            raise copy.copy(error) from error
         return run.task.result()
 
     def start(self) -> None:
@@ -82,12 +83,3 @@ class SharedCall(Generic[T]):
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, so that asyncio does not report it
-
-
-def _fresh(error: DISError) -> DISError:
-    """Copy an error, since a traceback grows at each place that raises the same object."""
-    kind = type(error)
-    copy = kind.__new__(kind, *error.args)
-    copy.args = error.args  # OSError, which TimeoutError is, leaves that to __init__
-    copy.__dict__.update(error.__dict__)
-    return copy

@@ -1,0 +1,84 @@
+"""What each setting means, for `reference/settings.md`; a test fails when one is missing."""
+
+from typing import Final
+
+__all__ = ["MEANINGS"]
+
+MEANINGS: Final[dict[str, dict[str, str]]] = {
+    "ClientSettings": {
+        "region": "Names the service's default endpoint and IAM's, goes into the scope of three of"
+        " the four signing schemes, and finds the project when `project_id` is not given.",
+        "endpoint": "URL or host of DIS. Beats the one that `region` implies. One of the two is"
+        " needed.",
+        "project_id": "The project. When it is missing it is looked up at IAM once, by the region's"
+        " name.",
+        "credentials": "What `Credentials` makes. None reads the environment.",
+        "signing": "The scheme for an access key pair. All but `v3` need a `region`.",
+        "ca_file": "PEM file of the only authorities to trust. None trusts those of the system.",
+        "allow_http": "Lets plain http go to another machine. Loopback never needs it.",
+        "request_timeout_ms": "The longest that one try may take, answer included.",
+        "connect_timeout_ms": "The longest that making a connection may take.",
+        "call_timeout_ms": "The longest that a call may take, with all its tries and pauses. The"
+        " producer's requests follow their records' deadlines instead.",
+        "max_connections": "Connections open at once.",
+        "keepalive_ms": "How long an idle connection is kept.",
+        "retries": "How often a call is repeated at most. The producer's requests are not limited"
+        " by it.",
+        "retry_backoff_ms": "The shortest pause before a repeat.",
+        "retry_backoff_max_ms": "The longest pause drawn. A Retry-After of the service may be"
+        " longer.",
+        "retry_budget": "The share of calls that may be repeated, beyond a small reserve.",
+        "breaker_failures": "Failures in a row that open the breaker.",
+        "breaker_open_ms": "How long it stays open before a probe goes out.",
+        "auth_breaker_open_ms": "The same after the credentials were refused.",
+    },
+    "ProducerSettings": {
+        "ordering": "`partition`: one request in flight per partition. `none`: four, and no promise"
+        " about order.",
+        "linger_ms": "How long the first record of a batch waits for company.",
+        "batch_max_records": "Records in one partition's batch. With `rate_limit` on, also no more"
+        " than a quarter of a second's rate (some 250 for COMMON).",
+        "batch_max_bytes": "Data in one partition's batch and in one request, before base64. None"
+        " takes what the stream's type allows. With `rate_limit` on, a batch is also no more than a"
+        " quarter of a second's rate (some 256 KiB for COMMON).",
+        "max_in_flight": "Requests in flight at once, all partitions together.",
+        "buffer_memory": "Bytes of data and partition keys held at most. Python's own cost per"
+        " record is not counted.",
+        "max_block_ms": "How long `send` waits for room before `BufferFullError`.",
+        "delivery_timeout_ms": "How long after its acceptance a record may be sent before"
+        " `DeliveryTimeoutError`.",
+        "retry_backoff_ms": "Ceiling of the first random pause before a partition's records are"
+        " sent again. It doubles with each try.",
+        "retry_backoff_max_ms": "Where that ceiling stops.",
+        "rate_limit": "`fixed`: each partition is kept to its documented rate. `off`: not at all.",
+        "rate_limit_share": "The part of each partition's rate that is this producer's.",
+        "metadata_max_age_ms": "How old the list of partitions may become.",
+        "close_timeout_ms": "How long `close` waits for deliveries before it fails the rest.",
+    },
+    "ConsumerSettings": {
+        "app": "The app that the checkpoints belong to. It is created when it does not exist.",
+        "offset_reset": "Where a partition starts that has no checkpoint, and where a position goes"
+        " that has left the partition. `error` raises instead.",
+        "checkpoint_convention": "`next`: a checkpoint holds the next number to read. `last`: the"
+        " last one read.",
+        "auto_commit": "Whether finished records are committed in the background and on `close`.",
+        "auto_commit_interval_ms": "How often.",
+        "max_fetch_bytes": "Data asked for in one read, before base64. A record larger than this is"
+        " never returned, hence the minimum.",
+        "prefetch_batches": "Batches held per partition before its polling waits.",
+        "prefetch_bytes": "Data held for all partitions together.",
+        "poll_min_ms": "The pause after a read that was less than half full. It doubles with each"
+        " empty read.",
+        "poll_max_ms": "Where that pause stops.",
+        "cursor_max_age_ms": "The age at which a cursor is replaced. The service's limit is five"
+        " minutes.",
+        "partition_refresh_ms": "How often the consumer looks for new partitions.",
+        "retry_backoff_ms": "Ceiling of the first random pause after a failed read, and before a"
+        " handler of `run` is called again. It doubles with each try.",
+        "retry_backoff_max_ms": "Where that ceiling stops.",
+        "rate_limit": "`fixed`: each partition is read at its documented rate. `off`: as fast as it"
+        " answers.",
+        "close_timeout_ms": "How long `close` waits for the handlers of `run` and the last commit.",
+        "group": "Which partitions are this member's: `Static(index, count)`.",
+    },
+}
