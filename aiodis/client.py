@@ -61,9 +61,11 @@ class DISClient:
 
     @classmethod
     def from_env(cls, **changes: Any) -> Self:
-        """Make a client from `AIODIS_ENDPOINT`, `AIODIS_REGION`, `AIODIS_PROJECT_ID`.
+        """Make a client from the environment; `changes` beat it.
 
-        Credentials come from `Credentials.from_env`; `changes` beat the environment.
+        `AIODIS_ENDPOINT`, `AIODIS_REGION`, `AIODIS_PROJECT_ID` (or
+        `HUAWEICLOUD_SDK_PROJECT_ID`) and `AIODIS_CA_FILE` say where; who is as
+        in `Credentials.from_env`.
         """
         return cls(**{**ClientSettings.from_env(os.environ), **changes})
 
@@ -76,15 +78,14 @@ class DISClient:
     ) -> AsyncIterator[Self]:
         """Start an embedded DIS in this process, and give a client of it.
 
-        `path` is its data folder; None keeps everything in memory. The server
-        stops with the context. Needs the extra `server`.
+        `path` is its data folder, which needs the extra `server`; None keeps
+        everything in memory. The server stops with the context. For one with
+        other settings, start a `LocalDIS` and pass its `client_settings`.
         """
         from aiodis.server import LocalDIS  # noqa: PLC0415 - only those who use it pay for it
 
-        async with LocalDIS(path) as server:
-            where = {"endpoint": server.endpoint, "project_id": server.project_id}
-            async with cls(**{**where, "credentials": server.credentials, **changes}) as client:
-                yield client
+        async with LocalDIS(path) as server, cls(**server.client_settings | changes) as client:
+            yield client
 
     async def __aenter__(self) -> Self:
         if self._closed:

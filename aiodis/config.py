@@ -121,7 +121,7 @@ class ClientSettings(_Settings):
 
     @property
     def iam_url(self) -> str:
-        """IAM's endpoint: the region's, or the endpoint itself where that is an embedded DIS."""
+        """Where IAM is. An embedded DIS answers its calls itself; else it is the region's."""
         host = urlsplit(self.base_url).hostname or ""
         if self.region is None or is_loopback(host):
             return self.base_url
@@ -129,7 +129,7 @@ class ClientSettings(_Settings):
 
     @staticmethod
     def from_env(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Read region, endpoint and project from `AIODIS_*` and the vendor's own names."""
+        """Read region, endpoint, project and CA file from `AIODIS_REGION` and the like."""
         env = os.environ if environ is None else environ
         names = {
             "region": ("AIODIS_REGION",),
@@ -143,6 +143,8 @@ class ClientSettings(_Settings):
 
 class ProducerSettings(_Settings):
     """How a producer batches, paces and repeats. See `Producer` for what it promises.
+
+    `buffer_memory` counts data, keys and what a record takes besides.
 
     `batch_max_bytes` counts data before base64; None takes the most the stream's
     type allows in one request (1 MiB COMMON, 5 MiB ADVANCED).

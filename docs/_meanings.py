@@ -42,8 +42,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         " takes what the stream's type allows. With `rate_limit` on, a batch is also no more than a"
         " quarter of a second's rate (some 256 KiB for COMMON).",
         "max_in_flight": "Requests in flight at once, all partitions together.",
-        "buffer_memory": "Bytes of data and partition keys held at most. Python's own cost per"
-        " record is not counted.",
+        "buffer_memory": "Bytes held at most: data, partition keys, and 400 a record besides.",
         "max_block_ms": "How long `send` waits for room before `BufferFullError`.",
         "delivery_timeout_ms": "How long after its acceptance a record may be sent before"
         " `DeliveryTimeoutError`.",

@@ -54,8 +54,6 @@ def serve(
     built-in pair that everyone knows.
     """
     try:
-        if allow_remote and secret_key == DEFAULT_SECRET_KEY and not anonymous:
-            raise typer.BadParameter("keys that everyone knows", param_hint="--allow-remote")
         server = LocalDIS(
             data,
             host=host,

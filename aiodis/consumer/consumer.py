@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
 import logging
 from collections import deque
@@ -69,6 +70,7 @@ class Consumer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = self._closed = False
         self._failure: BaseException | None = None
+        self._handling: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -115,7 +117,7 @@ class Consumer:
         self, partitions: dict[str, Partition], *, start: Literal["earliest", "latest", "error"]
     ) -> None:
         """Begin with partitions that are new to this consumer."""
-        new = [pid for pid in partitions if pid not in self._readers]
+        new = [pid for pid in partitions if pid not in self._pollers]
         for reader in await together(self._reader(partitions[pid], pid, start) for pid in new):
             self._readers[reader.partition_id] = reader
             poller = self._pollers[reader.partition_id] = self._poller(reader)
@@ -124,6 +126,9 @@ class Consumer:
     async def _reader(
         self, partition: Partition, pid: str, start: Literal["earliest", "latest", "error"]
     ) -> Reader:
+        if known := self._readers.get(pid):  # it had expired, and a scaling brought it back
+            known.cursor.seek(await self._where.position(partition, "earliest"))
+            return known
         committed = await self._keeper.load(pid)
         if committed is not None:
             return Reader(pid, committed, committed)
@@ -177,7 +182,7 @@ class Consumer:
             async with asyncio.timeout(timeout):
                 while True:
                     if self._failure is not None:
-                        raise self._failure
+                        raise copy.copy(self._failure) from self._failure
                     if self._closed:
                         return None
                     while self._ready:
@@ -187,7 +192,7 @@ class Consumer:
                     self._arrived.clear()
                     await self._arrived.wait()
         except TimeoutError:
-            if self._failure is not None:
+            if self._failure is not None:  # which may be a TimeoutError too
                 raise
             return None
 
@@ -215,6 +220,8 @@ class Consumer:
             DISError: what no retry mends, such as a stream that is gone.
         """
         self._finish_in_hand()
+        if self._closed:
+            raise StopAsyncIteration
         if self._open is None:
             if not self._started:
                 raise ClosedError("the consumer is not started")
@@ -319,7 +326,7 @@ class Consumer:
             await self._run(runner, concurrency)
         finally:
             self._idle.set()
-            if owner:
+            if owner or self._closed:
                 await self.close()
 
     async def _run(self, runner: HandlerRunner, concurrency: int) -> None:
@@ -333,7 +340,9 @@ class Consumer:
                         return
                     batch = self._take(reader)
                     reader.busy = True
-                    group.create_task(self._handle(runner, reader, batch, slots.release))
+                    task = group.create_task(self._handle(runner, reader, batch, slots.release))
+                    self._handling.add(task)
+                    task.add_done_callback(self._handling.discard)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from group.exceptions[0].__cause__
 
@@ -449,19 +458,25 @@ class Consumer:
         """Stop polling, let `run` end its records in hand, commit what is finished, and end.
 
         May be repeated, works while the service is down, and leaves no task:
-        it takes at most `close_timeout_ms`. A record that `async for` gave last
-        is not finished by that; `commit` before, if it is. Cancelled, it ends at
-        once without a commit.
+        it takes at most `close_timeout_ms`, of which handlers have three
+        quarters. A record that `async for` gave last is not finished by that;
+        `commit` before, if it is. Called by a handler, it returns at once, and
+        `run` ends the rest behind it. Cancelled, it ends at once without a commit.
         """
         if timeout is None:
             timeout = self.settings.close_timeout_ms / 1000
-        first, self._closed = not self._closed, True
+        self._closed = True
         self._arrived.set()
+        if asyncio.current_task() in self._handling:
+            return
+        end = asyncio.get_running_loop().time() + timeout
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout_at(end - timeout / 4):
                     await self._idle.wait()
-                    if first and self.settings.auto_commit and self._started:
+            if self.settings.auto_commit and self._started:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(end):
                         await self._keeper.commit(list(self._readers.values()))
         finally:
             tasks = [task for task in self._tasks if task is not asyncio.current_task()]

@@ -41,6 +41,8 @@ Receipt = asyncio.Future[RecordMetadata]
 """Resolves to the record's place, or raises its `RecordError`. Cancelling it cancels no send."""
 
 _TIDY_EVERY_S: Final = 1.0
+# What a record takes besides its data and key: its entry, its future, its places in queues.
+_ENTRY_BYTES: Final = 400
 _WORKERS: Final = {"partition": 1, "none": 4}
 
 
@@ -201,7 +203,7 @@ class Producer:
         will be sent; a flush covers them.
 
         Raises:
-            What `send` raises, for the first record it cannot accept.
+            DISError: what `send` raises, for the first record that it cannot accept.
         """
         return [await self._send(record) for record in records]
 
@@ -219,15 +221,16 @@ class Producer:
             raise self._closed_error()
         kind = type(record.data).__name__
         if kind != "bytes":
-            raise ParameterError("records.put", "data", kind, "data must be bytes")
+            raise ParameterError("records.put", "data", f"a {kind}", "data must be bytes")
         size = len(record.data)
-        if size > min(self._limits.request_bytes, self._buffer.limit):
+        held = size + len(record.partition_key or "") + _ENTRY_BYTES
+        if size > self._limits.request_bytes or held > self._buffer.limit:
             raise RecordTooLargeError(f"a record of {size} bytes can never be sent")
         try:
             check_record(record)
         except ValueError as exc:
             raise ParameterError("records.put", "record", record, str(exc)) from None
-        return size + len(record.partition_key or "")
+        return held
 
     def _accept(self, record: Record, size: int) -> Receipt:
         loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from aiohttp import web
 
@@ -89,6 +89,8 @@ class LocalDIS:
             raise ConfigError(
                 f"host {host!r} opens the server to others: allow_remote=True (--allow-remote)"
             )
+        if not (is_loopback(host) or anonymous) and secret_key == DEFAULT_SECRET_KEY:
+            raise ConfigError("the built-in keys are known to everyone: a remote host needs others")
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", project_id):
             raise ConfigError("project_id is not 1 to 64 letters, digits, _ or -")
         self.path = None if path is None else Path(path)
@@ -118,6 +120,15 @@ class LocalDIS:
             raise ClosedError("the server does not run")
         host, port = self._address
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def client_settings(self) -> dict[str, Any]:
+        """What a client needs to call this server: `DISClient(**server.client_settings)`."""
+        return {
+            "endpoint": self.endpoint,
+            "project_id": self.project_id,
+            "credentials": self.credentials,
+        }
 
     async def start(self) -> Self:
         """Start. A server that runs goes on.

@@ -227,7 +227,7 @@ class Endpoint:
                 story.was_renewed = True
                 identity.refused(story.headers)
             case SignAgain():
-                _LOG.warning("this machine's clock is %.0f s behind", self._shared.skew.offset)
+                _LOG.warning("this machine's clock is off by %.0f s", self._shared.skew.offset)
                 story.was_signed_again = True
             case Block():
                 self.gate.refuse(str(met))

@@ -34,6 +34,7 @@ def test_mistakes_are_one_line_and_a_status(tmp_path):
         in_use = run_aiodis("serve", "--port", "0", "--data", str(server.data))
         taken = run_aiodis("serve", "--port", str(server.port))
     remote = run_aiodis("serve", "--host", "0.0.0.0")
+    known_keys = run_aiodis("serve", "--host", "0.0.0.0", "--allow-remote")
     file = tmp_path / "file"
     file.write_text("not a folder")
     not_folder = run_aiodis("serve", "--port", "0", "--data", str(file))
@@ -41,6 +42,7 @@ def test_mistakes_are_one_line_and_a_status(tmp_path):
         (in_use, "data folder"),
         (taken, str(server.port)),
         (remote, "--allow-remote"),
+        (known_keys, "keys are known to everyone"),
         (not_folder, str(file)),
     ]:
         assert done.returncode == 1
@@ -54,7 +56,6 @@ def test_mistakes_are_one_line_and_a_status(tmp_path):
     [
         ("serve", "--port", "http"),
         ("serve", "--nonsense"),
-        ("serve", "--host", "0.0.0.0", "--allow-remote"),
         ("nonsense",),
     ],
 )

@@ -489,6 +489,44 @@ async def test_closing_lets_the_record_in_hand_end_and_commits_it():
     assert service.checkpoints == {P0: 2}
 
 
+async def test_closing_commits_what_is_done_though_a_handler_never_ends():
+    service = filled(1, 10)
+
+    async def handler(record):
+        if record.data == b"0-3":
+            await asyncio.sleep(100_000)
+
+    consumer = consumer_of(service)
+    running = asyncio.create_task(consumer.run(handler))
+    await asyncio.sleep(3)
+    await consumer.close(timeout=4)
+    assert service.checkpoints == {P0: 3}
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_handler_may_close_its_consumer():
+    service = filled(1, 10)
+    consumer = consumer_of(service)
+
+    async def handler(record):
+        if record.data == b"0-3":
+            await consumer.close()
+
+    async with asyncio.timeout(1):
+        await consumer.run(handler)
+    assert service.checkpoints == {P0: 4}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_after_close_nothing_more_is_handed_out():
+    service = filled(1, 10)
+    async with consumer_of(service) as consumer:
+        await anext(consumer)
+        await consumer.close()
+        assert [record async for record in consumer] == []
+
+
 async def test_a_cancelled_run_does_not_finish_the_record_in_hand():
     service = filled(1, 3)
 

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiodis.consumer.progress import Progress, from_checkpoint, to_checkpoint
@@ -229,6 +229,7 @@ def test_a_commit_goes_backwards_after_a_seek_only(position, steps):
 
 
 @given(st.integers(0, 20), st.none() | st.integers(0, 20), STEPS)
+@example(20, None, [("ask", 1), ("seek", 3), ("answer", 1)])
 def test_everything_that_is_finished_is_committed_in_the_end(position, committed, steps):
     model = Model(position, committed)
     moved = committed is None

@@ -40,12 +40,7 @@ async def dis(server):
 
 
 def client_of(server: LocalDIS, **changes) -> DISClient:
-    settings = {
-        "endpoint": server.endpoint,
-        "project_id": server.project_id,
-        "credentials": server.credentials,
-    }
-    return DISClient(**{**settings, **changes})
+    return DISClient(**server.client_settings | changes)
 
 
 async def drain(dis: DISClient, count: int, app: str = "app") -> list[ReceivedRecord]:
@@ -144,6 +139,24 @@ async def test_a_consumer_and_a_producer_follow_a_scaling(dis):
                 while len(seen) < 60 * (round_ + 1):
                     seen += [r.data for b in await consumer.getmany() for r in b.records]
     assert len(set(seen)) == len(seen) == 180
+
+
+async def test_a_partition_that_expired_and_came_back_is_read_again(dis, clock):
+    async with (
+        dis.producer("events") as producer,
+        dis.consumer("events", app="a", partition_refresh_ms=20, poll_min_ms=5) as consumer,
+    ):
+        await producer.send_and_wait(b"before", partition_id="2")
+        assert (await anext(consumer)).data == b"before"
+        await dis.streams.scale(stream_name="events", target_partition_count=2)
+        clock.advance(hours=25)
+        async with asyncio.timeout(20):
+            while "shardId-0000000002" in consumer._pollers:
+                await consumer.getmany(timeout=0.01)
+        await dis.streams.scale(stream_name="events", target_partition_count=3)
+        await producer.send_and_wait(b"after", partition_id="2")
+        async with asyncio.timeout(20):
+            assert (await anext(consumer)).data == b"after"
 
 
 async def test_list_all_pages_through_everything(dis):

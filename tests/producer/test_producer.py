@@ -236,7 +236,7 @@ async def test_send_waits_for_room_and_gives_up_after_max_block():
     service = ScriptedService(partitions=1)
     service.latency = 3600
     loop = asyncio.get_running_loop()
-    producer = producer_of(service, buffer_memory=10, max_block_ms=2_000, linger_ms=0)
+    producer = producer_of(service, buffer_memory=410, max_block_ms=2_000, linger_ms=0)
     service.latency = 0
     await producer.start()
     service.latency = 3600
@@ -253,7 +253,7 @@ async def test_send_waits_for_room_and_gives_up_after_max_block():
 
 async def test_room_comes_back_when_records_are_delivered():
     service = ScriptedService(partitions=1)
-    async with producer_of(service, buffer_memory=100, linger_ms=0) as producer:
+    async with producer_of(service, buffer_memory=1000, linger_ms=0) as producer:
         for i in range(50):
             await producer.send(b"%050d" % i, partition_key="k")
         assert await producer.flush() == (50, 0, 0)
@@ -263,7 +263,7 @@ async def test_room_comes_back_when_records_are_delivered():
 
 async def test_cancelled_in_the_first_await_nothing_is_sent():
     service = ScriptedService(partitions=1)
-    async with producer_of(service, buffer_memory=10) as producer:
+    async with producer_of(service, buffer_memory=410) as producer:
         service.latency = 5
         await producer.send(b"12345678", partition_key="k")
         waiting = asyncio.create_task(producer.send(b"late", partition_key="k"))
@@ -313,7 +313,7 @@ async def test_close_delivers_what_waits_and_may_be_repeated():
 
 async def test_close_while_the_service_is_down_fails_the_rest_and_leaves_no_task():
     service = ScriptedService(partitions=2)
-    producer = producer_of(service, close_timeout_ms=5_000, buffer_memory=40)
+    producer = producer_of(service, close_timeout_ms=5_000, buffer_memory=1_650)
     await producer.start()
     service.put_faults = [lambda entries: ConnectError("down")] * 100_000
     receipts = await producer.send_many([Record(b"x" * 9, f"{i}") for i in range(4)])
