@@ -13,7 +13,7 @@ hash), and sign the lines of algorithm, date, scope and that hash. They differ i
 
 D is the hex of HKDF(AK, SK, "day/region/dis"); a chain is HMAC after HMAC over day, region,
 "dis" and "sdk_request". The clients also disagree on how URI and query are spelled: `sign`
-writes one spelling, `verify` tries those of `_DIALECTS`, one row a client. J, K, P2, GO and
+writes one spelling, `verify` tries those of `DIALECTS`, one row a client. J, K, P2, GO and
 V3 are the clients that docs/service names so.
 
 No message holds a secret or an expected signature.
@@ -27,10 +27,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import ClassVar, Final, NamedTuple
-from urllib.parse import quote, unquote, unquote_plus
 
 from aiodis.credentials import AccessKey
 from aiodis.errors import ConfigError, DISError
+from aiodis.wire.canonical import DIALECTS, Dialect, encode
 
 __all__ = [
     "REFUSALS",
@@ -162,7 +162,7 @@ def sign(
     if "host" not in headers:
         raise ConfigError("a signed request needs its host header")
     names = sorted(name for name in headers if "_" not in name and name != "authorization")
-    canonical = _canonical_request(request, _DIALECTS[0], names, headers, request.payload_hash)
+    canonical = _canonical_request(request, DIALECTS[0], names, headers, request.payload_hash)
     scope = _RULES[scheme].scope.format(date[:8], region)
     signature = _signature(canonical, scheme, date, scope, _signing_key(key, scheme, scope))
     identity = f"Credential={key.access_key}/{scope}" if scope else f"Access={key.access_key}"
@@ -318,7 +318,7 @@ def _check_scope(claim: _Claim, date: str, region: str | None) -> None:
 def _check_token(key: AccessKey, sent: str) -> None:
     # *guessed*: a token that came with a permanent key is refused like a wrong one.
     expected = (key.security_token or "").strip()
-    if not hmac.compare_digest(_encode(sent), _encode(expected)):
+    if not hmac.compare_digest(encode(sent), encode(expected)):
         raise SignatureError("DIS.4107", "the security token is not the access key's")
 
 
@@ -345,7 +345,7 @@ def _candidates(
     # hash (J, P2) or a lie, so the body's hash is what counts.
     if headers.get("x-sdk-content-sha256") == UNSIGNED_PAYLOAD:
         hashes.append(UNSIGNED_PAYLOAD)
-    for dialect in _DIALECTS:
+    for dialect in DIALECTS:
         for body_hash in hashes:
             canonical = _canonical_request(request, dialect, names, headers, body_hash)
             # A line feed inside a value could pass for another request's lines.
@@ -355,7 +355,7 @@ def _candidates(
 
 def _canonical_request(
     request: Unsigned,
-    dialect: "_Dialect",
+    dialect: Dialect,
     names: Sequence[str],
     headers: Mapping[str, str],
     body_hash: str,
@@ -367,7 +367,7 @@ def _canonical_request(
 
 
 def _signature(canonical: str, scheme: Scheme, date: str, scope: str, key: bytes) -> str:
-    digest = hashlib.sha256(_encode(canonical)).hexdigest()
+    digest = hashlib.sha256(encode(canonical)).hexdigest()
     lines = [_RULES[scheme].algorithm, date, *([scope] if scope else []), digest]
     return hmac.digest(key, "\n".join(lines).encode(), "sha256").hex()
 
@@ -388,88 +388,3 @@ def _derived_secret(key: AccessKey, info: str) -> str:
     """Derive D: one round of HKDF, salted with the access key."""
     extracted = hmac.digest(key.access_key.encode(), key.secret_key.encode(), "sha256")
     return hmac.digest(extracted, f"{info}\x01".encode(), "sha256").hex()
-
-
-def _encode(text: str) -> bytes:
-    """Give the bytes that arrived; those that were no UTF-8 are surrogates in `text`.
-
-    Lone surrogates of any other origin become question marks, as no client sends them.
-    """
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace")
-
-
-def _percent(text: str, safe: str = "~") -> str:
-    return quote(_encode(text), safe=safe)
-
-
-def _unpercent(text: str) -> str:
-    return unquote(text, errors="surrogateescape")
-
-
-def _pairs(query: str, decode: Callable[[str], str]) -> list[tuple[str, str]]:
-    # J leaves a "&" at the end (*seen in the SDK*); empty pieces count for nothing.
-    pieces = (piece.partition("=") for piece in query.split("&") if piece)
-    return [(decode(name), decode(value)) for name, _, value in pieces]
-
-
-def _path_with_slash(path: str) -> str:
-    # V3 decodes before it splits, so its %2F becomes a slash.
-    canonical = _percent(_unpercent(path), safe="/~")
-    return canonical if canonical.endswith("/") else f"{canonical}/"
-
-
-def _path_resolved(path: str) -> str:
-    kept: list[str] = []
-    for segment in map(_unpercent, path.split("/")):
-        if segment == "..":
-            del kept[-1:]
-        elif segment not in ("", "."):
-            kept.append(_percent(segment))
-    return f"/{'/'.join(kept)}/" if kept else "/"
-
-
-def _path_twice(path: str) -> str:
-    return _percent(_percent(_unpercent(path), safe="/~"), safe="/~") or "/"
-
-
-def _query_by_pair(query: str) -> str:
-    pairs = sorted(_pairs(query, _unpercent))
-    return "&".join(f"{_percent(name)}={_percent(value)}" for name, value in pairs)
-
-
-def _query_by_text(query: str) -> str:
-    # On the wire P2's spaces are "+" and its empty values "k=".
-    pairs = _pairs(query, lambda text: unquote_plus(text, errors="surrogateescape"))
-    return "&".join(sorted(f"{_percent(n)}={_percent(v)}" if v else _percent(n) for n, v in pairs))
-
-
-def _query_as_sent(query: str) -> str:
-    return query.rstrip("&")
-
-
-@dataclass(frozen=True, slots=True)
-class _Dialect:
-    """How one client spells the parts of its canonical requests."""
-
-    path: Callable[[str], str]
-    query: Callable[[str], str]
-    drops_port: bool = False
-    collapses_space: bool = False
-
-    def value(self, name: str, value: str) -> str:
-        if self.drops_port and name == "host":
-            return value.partition(":")[0]
-        return " ".join(value.split()) if self.collapses_space else value
-
-
-# All *seen in the SDK*. `sign` uses the first; for the names and the parameters of DIS,
-# none of which is empty or needs encoding, all rows give the same text.
-_DIALECTS: Final = (
-    _Dialect(_path_with_slash, _query_by_pair),  # V3, GO
-    _Dialect(_path_with_slash, _query_as_sent),  # V3 with a list of numbers
-    _Dialect(_path_resolved, _query_by_text, drops_port=True),  # P2
-    _Dialect(_path_twice, _query_by_pair, collapses_space=True),  # J, K
-)
