@@ -46,9 +46,9 @@ class DISClient:
 
     def __init__(self, settings: ClientSettings | None = None, **changes: Any) -> None:
         if settings is None:
-            settings = ClientSettings.make(**changes)
+            settings = ClientSettings(**changes)
         elif changes:
-            settings = ClientSettings.make(**{**dict(settings), **changes})
+            settings = ClientSettings(**{**dict(settings), **changes})
         credentials = settings.credentials or Credentials.from_env()
         self.settings = settings.model_copy(update={"credentials": credentials})
         self._exchange = Exchange(self.settings, credentials)
@@ -107,14 +107,14 @@ class DISClient:
     @_takes(ProducerSettings)
     def producer(self, stream_name: str, **settings: Any) -> Producer:
         """Make a producer for a stream, with the fields of `ProducerSettings` as keywords."""
-        producer = Producer(self._exchange, stream_name, ProducerSettings.make(**settings))
+        producer = Producer(self._exchange, stream_name, ProducerSettings(**settings))
         self._made.add(producer)
         return producer
 
     @_takes(ConsumerSettings)
     def consumer(self, stream_name: str, **settings: Any) -> Consumer:
         """Make a consumer of a stream for an app, with the fields of `ConsumerSettings`."""
-        consumer = Consumer(self._exchange, stream_name, ConsumerSettings.make(**settings))
+        consumer = Consumer(self._exchange, stream_name, ConsumerSettings(**settings))
         self._made.add(consumer)
         return consumer
 

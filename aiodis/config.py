@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -42,23 +42,24 @@ class Static:
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    @classmethod
-    def make(cls, **values: Any) -> Self:
-        """Make the settings.
+    if not TYPE_CHECKING:  # type checkers are to see the fields as the keywords
 
-        Raises:
-            ConfigError: one line that names the setting and the rule.
-        """
-        try:
-            return cls(**values)
-        except ValidationError as exc:
-            first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-            name = ".".join(str(part) for part in first["loc"])
-            rule = first["msg"].removeprefix("Value error, ")
-            if first["type"] == "extra_forbidden":
-                known = ", ".join(sorted(cls.model_fields))
-                rule = f"there is no such setting; there are: {known}"
-            raise ConfigError(f"{name}: {rule}" if name else rule) from None
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as exc:
+                raise _config_error(type(self), exc) from None
+
+
+def _config_error(settings: type[BaseModel], exc: ValidationError) -> ConfigError:
+    """Say in one line which setting breaks which rule."""
+    first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    rule = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(sorted(settings.model_fields))
+        rule = f"there is no such setting; there are: {known}"
+    return ConfigError(f"{name}: {rule}" if name else rule)
 
 
 class ClientSettings(_Settings):

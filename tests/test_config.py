@@ -11,7 +11,7 @@ MIB = 1024 * 1024
 def refused(kind, **values):
     """What the ConfigError says, which is one line."""
     with pytest.raises(ConfigError) as caught:
-        kind.make(**values)
+        kind(**values)
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -19,7 +19,7 @@ def refused(kind, **values):
 
 class TestClientSettings:
     def test_a_region_gives_both_endpoints(self):
-        settings = ClientSettings.make(region="cn-north-4")
+        settings = ClientSettings(region="cn-north-4")
         assert settings.base_url == "https://dis.cn-north-4.myhuaweicloud.com"
         assert settings.iam_url == "https://iam.cn-north-4.myhuaweicloud.com"
 
@@ -37,15 +37,15 @@ class TestClientSettings:
         ],
     )
     def test_an_endpoint_beats_the_region(self, endpoint, url):
-        assert ClientSettings.make(region="cn-north-4", endpoint=endpoint).base_url == url
+        assert ClientSettings(region="cn-north-4", endpoint=endpoint).base_url == url
 
     def test_iam_is_asked_at_an_embedded_dis_itself(self):
-        settings = ClientSettings.make(region="cn-north-4", endpoint="http://127.0.0.1:7070")
+        settings = ClientSettings(region="cn-north-4", endpoint="http://127.0.0.1:7070")
         assert settings.iam_url == "http://127.0.0.1:7070"
-        assert ClientSettings.make(endpoint="https://dis.example").iam_url == "https://dis.example"
+        assert ClientSettings(endpoint="https://dis.example").iam_url == "https://dis.example"
 
     def test_a_foreign_endpoint_of_a_region_asks_the_regions_iam(self):
-        settings = ClientSettings.make(region="cn-north-4", endpoint="https://vpce.example")
+        settings = ClientSettings(region="cn-north-4", endpoint="https://vpce.example")
         assert settings.iam_url == "https://iam.cn-north-4.myhuaweicloud.com"
 
     def test_neither_region_nor_endpoint_is_refused(self):
@@ -57,7 +57,7 @@ class TestClientSettings:
         assert text == f"signing={signing!r} needs a region"
 
     def test_v3_needs_no_region(self):
-        assert ClientSettings.make(endpoint="https://dis.example").signing == "v3"
+        assert ClientSettings(endpoint="https://dis.example").signing == "v3"
 
     @pytest.mark.parametrize(
         "endpoint",
@@ -83,7 +83,7 @@ class TestClientSettings:
         assert "allow_http=True" in refused(ClientSettings, endpoint="http://dis.example")
 
     def test_plain_http_to_another_machine_may_be_allowed(self):
-        settings = ClientSettings.make(endpoint="http://dis.example", allow_http=True)
+        settings = ClientSettings(endpoint="http://dis.example", allow_http=True)
         assert settings.base_url == "http://dis.example"
 
     @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ class TestClientSettings:
 
     @pytest.mark.parametrize(("name", "value"), [("retries", 0), ("retry_budget", 0)])
     def test_a_number_at_its_bound_is_taken(self, name, value):
-        assert getattr(ClientSettings.make(endpoint="https://x", **{name: value}), name) == value
+        assert getattr(ClientSettings(endpoint="https://x", **{name: value}), name) == value
 
     def test_a_misspelled_setting_is_refused_with_the_known_ones(self):
         text = refused(ClientSettings, endpoint="https://x", retrys=3)
@@ -115,7 +115,7 @@ class TestClientSettings:
         assert "retries" in text
 
     def test_settings_are_frozen(self):
-        settings = ClientSettings.make(endpoint="https://x")
+        settings = ClientSettings(endpoint="https://x")
         with pytest.raises(ValidationError):
             settings.retries = 1
 
@@ -128,7 +128,7 @@ class TestClientSettings:
         ],
     )
     def test_a_repr_hides_the_secrets_inside(self, credentials):
-        settings = ClientSettings.make(endpoint="https://x", credentials=credentials)
+        settings = ClientSettings(endpoint="https://x", credentials=credentials)
         assert settings.credentials == credentials
         assert "s3cret" not in repr(settings)
         assert "s3cret" not in str(settings)
@@ -169,7 +169,7 @@ class TestFromEnv:
 
 class TestProducerSettings:
     def test_the_defaults_work(self):
-        settings = ProducerSettings.make()
+        settings = ProducerSettings()
         assert (settings.linger_ms, settings.batch_max_bytes) == (50, None)
 
     @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ class TestProducerSettings:
         ],
     )
     def test_a_value_at_its_bound_is_taken(self, name, value):
-        assert getattr(ProducerSettings.make(**{name: value}), name) == value
+        assert getattr(ProducerSettings(**{name: value}), name) == value
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -218,7 +218,7 @@ class TestConsumerSettings:
         assert refused(ConsumerSettings) == "app: Field required"
 
     def test_the_defaults_work(self):
-        settings = ConsumerSettings.make(app="a")
+        settings = ConsumerSettings(app="a")
         assert settings.group == Static(0, 1)
         assert settings.max_fetch_bytes == MIB
 
@@ -241,12 +241,12 @@ class TestConsumerSettings:
     def test_the_polls_bounds_must_be_in_order(self):
         text = refused(ConsumerSettings, app="a", poll_min_ms=1001)
         assert text == "poll_min_ms is above poll_max_ms"
-        assert ConsumerSettings.make(app="a", poll_min_ms=1000).poll_max_ms == 1000
+        assert ConsumerSettings(app="a", poll_min_ms=1000).poll_max_ms == 1000
 
     def test_one_fetch_must_fit_into_the_prefetch(self):
         text = refused(ConsumerSettings, app="a", prefetch_bytes=MIB, max_fetch_bytes=MIB + 1)
         assert text == "prefetch_bytes is below max_fetch_bytes"
-        assert ConsumerSettings.make(app="a", prefetch_bytes=MIB).prefetch_bytes == MIB
+        assert ConsumerSettings(app="a", prefetch_bytes=MIB).prefetch_bytes == MIB
 
 
 class TestStatic:

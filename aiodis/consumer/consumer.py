@@ -11,8 +11,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
 
+from aiodis.api.apps import Apps
 from aiodis.api.limits import StreamLimits, limits_of
-from aiodis.api.streams import Partition
+from aiodis.api.streams import Partition, Streams
 from aiodis.config import ConsumerSettings
 from aiodis.consumer.checkpoint import CheckpointKeeper
 from aiodis.consumer.dispatcher import DeadLetter, Handler, HandlerRunner
@@ -53,6 +54,8 @@ class Consumer:
     """
 
     def __init__(self, exchange: Exchange, stream_name: str, settings: ConsumerSettings) -> None:
+        Streams.describe.build(stream_name=stream_name)  # both are checked here, not at the start
+        Apps.describe.build(app_name=settings.app)
         self.stream_name: Final = stream_name
         self.settings: Final = settings
         self._exchange = exchange
@@ -251,6 +254,8 @@ class Consumer:
         """
         if not self._started or self._closed:
             raise ClosedError("the consumer is closed" if self._closed else "not started")
+        if max_records < 1:
+            raise ConfigError("getmany: max_records must be at least 1")
         self._finish_in_hand()
         self._stow()
         batches: list[Batch] = []

@@ -1,6 +1,7 @@
 """A bound on memory, in bytes, and where callers wait for room. First come, first served."""
 
 import asyncio
+import copy
 from collections import deque
 
 from aiodis.errors import BufferFullError
@@ -41,7 +42,7 @@ class ByteBudget:
                 await waiter
         except BaseException as exc:
             self._withdraw(waiter, size)
-            if isinstance(exc, TimeoutError):
+            if timeout_s is not None and isinstance(exc, TimeoutError):
                 raise BufferFullError(
                     f"no room for {size} bytes within {timeout_s:g} s: "
                     f"{self.limit - self.free} of {self.limit} bytes are taken"
@@ -78,4 +79,4 @@ class ByteBudget:
         while self._waiters:
             waiter, _ = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_exception(type(error)(*error.args))
+                waiter.set_exception(copy.copy(error))

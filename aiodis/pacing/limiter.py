@@ -40,11 +40,13 @@ class PartitionLimiter:
 
 
 def _limiter(per_s: float) -> AsyncLimiter:
-    return AsyncLimiter(max(1.0, per_s * PERIOD_S * _MARGIN), PERIOD_S)
+    # A rate too low for one whole unit a period has a longer one.
+    period_s = max(PERIOD_S, 1 / (per_s * _MARGIN))
+    return AsyncLimiter(per_s * period_s * _MARGIN, period_s)
 
 
 async def _take(limiter: AsyncLimiter, amount: int) -> None:
     while amount > 0:
-        piece = min(amount, int(limiter.max_rate))
+        piece = min(amount, max(1, int(limiter.max_rate)))
         await limiter.acquire(piece)
         amount -= piece

@@ -21,6 +21,8 @@ __all__ = ["Dispatcher"]
 # all gets through, it was no record's fault, and the search ends.
 _SEARCH_LIMIT: Final = 8
 
+_AGAIN: Final = {Verdict.RETRY: Next.RETRY, Verdict.REROUTE: Next.REROUTE}
+
 
 class _Job:
     """One partition's batch on its way."""
@@ -155,9 +157,9 @@ class Dispatcher:
             half = len(entries) // 2
             first = await self._put(entries[:half], search)
             return first + await self._put(entries[half:], search)
-        if verdict is Verdict.RETRY:
+        if verdict in _AGAIN:
             self._ledger.stats.retried += len(entries)
-            return [Next.RETRY] * len(entries)
+            return [_AGAIN[verdict]] * len(entries)
         search.refused += 1
         self._ledger.fail(entries, lambda entry: record_error(error, ambiguous=entry.ambiguous))
         if verdict is Verdict.STREAM_GONE:

@@ -36,6 +36,7 @@ class Verdict(Enum):
     """What happens to a whole request after an error."""
 
     RETRY = "retry"
+    REROUTE = "reroute"  # one of its partitions is gone
     SPLIT = "split"  # one of its records may be at fault: find it, spare the rest
     STREAM_GONE = "stream_gone"  # all that waits fails
     FAILED = "failed"
@@ -59,6 +60,8 @@ def after_error(error: DISError, entries: Sequence[Entry]) -> Verdict:
         return Verdict.FAILED
     if error.retryable or isinstance(error, DecodeError):
         return Verdict.RETRY
+    if isinstance(error, ServiceError) and error.code in _MOVED:
+        return Verdict.REROUTE
     if isinstance(error, NotFoundError) and (
         error.code == _STREAM_GONE or error.status in {404, 410}
     ):

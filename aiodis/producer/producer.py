@@ -66,6 +66,7 @@ class Producer:
     """
 
     def __init__(self, exchange: Exchange, stream_name: str, settings: ProducerSettings) -> None:
+        Streams.describe.build(stream_name=stream_name)  # checked here, not at the start
         self.stream_name: Final = stream_name
         self.settings: Final = settings
         self._exchange = exchange

@@ -25,7 +25,7 @@ P0, P1, P2 = "shardId-0000000000", "shardId-0000000001", "shardId-0000000002"
 
 def consumer_of(service, **settings) -> Consumer:
     settings = {"app": "billing", "offset_reset": "earliest", **settings}
-    return Consumer(service, "events", ConsumerSettings.make(**settings))
+    return Consumer(service, "events", ConsumerSettings(**settings))
 
 
 def filled(partitions: int = 2, records: int = 10) -> ScriptedService:
@@ -110,6 +110,12 @@ async def test_getmany_gives_nothing_when_nothing_comes_in_time():
         before = loop.time()
         assert await consumer.getmany(timeout=1.5) == []
         assert loop.time() - before == pytest.approx(1.5)
+
+
+async def test_getmany_of_no_records_is_a_mistake():
+    async with consumer_of(filled()) as consumer:
+        with pytest.raises(ConfigError):
+            await consumer.getmany(max_records=0)
 
 
 async def test_an_explicit_commit_includes_the_record_in_hand():

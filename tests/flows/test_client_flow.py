@@ -212,6 +212,10 @@ async def test_a_bad_request_is_not_sent(dis):
         await dis.streams.create(stream_name="two words", partition_count=1)
     with pytest.raises(ConfigError, match="linger"):
         dis.producer("events", linger=5)
+    with pytest.raises(ParameterError, match="stream_name"):
+        dis.producer("two words")
+    with pytest.raises(ParameterError, match="app_name"):
+        dis.consumer("events", app="")
 
 
 async def test_a_service_that_is_not_there_says_where_it_was_looked_for():

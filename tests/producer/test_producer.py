@@ -28,7 +28,7 @@ MIB = 1024 * 1024
 
 
 def producer_of(service, **settings) -> Producer:
-    return Producer(service, "events", ProducerSettings.make(**settings))
+    return Producer(service, "events", ProducerSettings(**settings))
 
 
 def keys_for(service: ScriptedService, partition: int, count: int) -> list[str]:

@@ -61,7 +61,9 @@ async def test_only_the_loopback_unless_others_are_allowed():
             LocalDIS(host=host)
     for host in ("localhost", "127.0.0.1", "::1"):
         LocalDIS(host=host)
-    async with LocalDIS(host="0.0.0.0", allow_remote=True) as server:
+    with pytest.raises(ConfigError, match="known to everyone"):
+        LocalDIS(host="0.0.0.0", allow_remote=True)
+    async with LocalDIS(host="0.0.0.0", allow_remote=True, secret_key="own") as server:
         assert server.endpoint.startswith("http://127.0.0.1:")
 
 
@@ -87,7 +89,7 @@ async def test_a_taken_port_is_one_line(tmp_path):
 
 async def test_an_address_of_another_machine_is_one_line():
     with pytest.raises(StartError, match=r"cannot listen on 192\.0\.2\.1:0: "):
-        await LocalDIS(host="192.0.2.1", allow_remote=True).start()
+        await LocalDIS(host="192.0.2.1", allow_remote=True, secret_key="own").start()
 
 
 async def test_a_data_folder_in_use_is_one_line(tmp_path):

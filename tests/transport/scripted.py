@@ -117,6 +117,6 @@ def client(
     """Make a client on a scripted session; by default its backoff is the shortest one."""
     session = ScriptedSession(*steps)
     given = {"endpoint": "https://dis.example.com", "project_id": "the-project"} | settings
-    made = ClientSettings.make(**given)
+    made = ClientSettings(**given)
     exchange = Exchange(made, credentials, session=session, random=random, wall_clock=clock)
     return exchange, session

@@ -303,7 +303,7 @@ async def test_no_secret_shows_anywhere(caplog):
 
 
 def test_a_client_is_made_outside_of_any_loop():
-    settings = ClientSettings.make(region="cn-north-4")
+    settings = ClientSettings(region="cn-north-4")
     exchange = Exchange(settings, KEY, session=ScriptedSession(OK))
     assert "dis.cn-north-4" in repr(exchange)
 

@@ -29,7 +29,7 @@ LARGE = os.urandom(32 * 1024 * 1024)  # more than the kernel's buffers hold
 
 @contextlib.asynccontextmanager
 async def opened(**settings):
-    session = AiohttpSession(ClientSettings.make(endpoint="http://127.0.0.1", **settings))
+    session = AiohttpSession(ClientSettings(endpoint="http://127.0.0.1", **settings))
     try:
         yield session
     finally:
