@@ -2,7 +2,7 @@
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -150,22 +150,38 @@ class ProducerSettings(_Settings):
     `batch_max_bytes` counts data before base64; None takes the most the stream's
     type allows in one request (1 MiB COMMON, 5 MiB ADVANCED).
     `rate_limit_share` is this producer's part of each partition's limits.
+    `serializer` turns what is sent into bytes; without one only bytes are taken.
+    `max_in_flight_per_partition` of None is 1 with `ordering="partition"`, else 4.
     """
 
-    ordering: Literal["partition", "none"] = "partition"
+    ordering: Literal["partition", "key", "none"] = "partition"
+    on_ordered_failure: Literal["pause", "continue"] = "pause"
+    serializer: Callable[[Any], bytes] | None = None
     linger_ms: NotNegative = 50
     batch_max_records: Annotated[int, Field(gt=0, le=10_000)] = 1_000
     batch_max_bytes: Annotated[int, Field(gt=0, le=5 * MIB)] | None = None
     max_in_flight: Positive = 16
+    max_in_flight_per_partition: Positive | None = None
     buffer_memory: Positive = 64 * MIB
     max_block_ms: NotNegative = 60_000
     delivery_timeout_ms: Positive = 120_000
     retry_backoff_ms: Positive = 100
     retry_backoff_max_ms: Positive = 10_000
-    rate_limit: Literal["fixed", "off"] = "fixed"
+    rate_limit: Literal["adaptive", "fixed", "off"] = "adaptive"
     rate_limit_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     metadata_max_age_ms: Positive = 300_000
     close_timeout_ms: NotNegative = 30_000
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.ordering == "partition" and (self.max_in_flight_per_partition or 1) > 1:
+            raise ValueError("ordering='partition' has one request in flight per partition")
+        return self
+
+    @property
+    def workers(self) -> int:
+        """Requests of one partition in flight at most."""
+        return self.max_in_flight_per_partition or (1 if self.ordering == "partition" else 4)
 
 
 class ConsumerSettings(_Settings):

@@ -21,6 +21,7 @@ DISError                        .retryable stands on the class
 ├── DecodeError                     an answer that could not be read
 ├── RecordError                     one record was not delivered
 │   ├── RecordTooLargeError
+│   ├── KeyPausedError
 │   └── DeliveryTimeoutError (TimeoutError)
 └── HandlerError                    the user's handler failed; __cause__ is theirs
 ```
@@ -46,6 +47,7 @@ __all__ = [
     "FencedError",
     "HandlerError",
     "InvalidRequestError",
+    "KeyPausedError",
     "NotFoundError",
     "ParameterError",
     "PartitionExpiredError",
@@ -260,6 +262,13 @@ class RecordError(DISError):
 
 class RecordTooLargeError(RecordError):
     """The record can never fit into one request."""
+
+
+class KeyPausedError(RecordError):
+    """An earlier record of the same key failed for good, and `on_ordered_failure` is "pause".
+
+    `Producer.resume_key` lets the key go on.
+    """
 
 
 class DeliveryTimeoutError(RecordError, TimeoutError):

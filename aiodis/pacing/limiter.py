@@ -1,14 +1,17 @@
 """One partition's rate, in bytes and in records, on aiolimiter.
 
 aiolimiter serves its waiters by amount, not in order, and refuses more than
-its capacity at once. So a limiter here has one waiter at a time, which asks once
-per batch and takes it in pieces. A full bucket at the start would double the
+its capacity at once. So a limiter here lets one waiter in at a time, which asks
+once per batch and takes it in pieces. A full bucket at the start would double the
 first second, so the period is a quarter of one.
 """
 
+import asyncio
 from typing import Final
 
 from aiolimiter import AsyncLimiter
+
+from aiodis.pacing.adaptive import Share
 
 __all__ = ["PERIOD_S", "PartitionLimiter"]
 
@@ -19,14 +22,22 @@ _MARGIN: Final = 0.999
 
 
 class PartitionLimiter:
-    """Lets bytes and records of one partition pass at a rate. One waiter at a time."""
+    """Lets bytes and records of one partition pass at a rate, or at a share of it."""
 
-    def __init__(self, *, bytes_per_s: float, records_per_s: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        bytes_per_s: float,
+        records_per_s: float | None = None,
+        adaptive: bool = False,
+    ) -> None:
         self._bytes = _limiter(bytes_per_s)
         self._records = _limiter(records_per_s) if records_per_s else None
-        self.batch_bytes = int(self._bytes.max_rate)
+        self._share = Share() if adaptive else None
+        self._turn = asyncio.Lock()
+        self.batch_bytes = max(1, int(self._bytes.max_rate))
         """What passes in one period: batches no larger than this are not cut into pieces."""
-        self.batch_records = int(self._records.max_rate) if self._records else None
+        self.batch_records = max(1, int(self._records.max_rate)) if self._records else None
 
     async def acquire(self, size: int, count: int = 0) -> None:
         """Wait until `size` bytes and `count` records may pass.
@@ -34,9 +45,21 @@ class PartitionLimiter:
         Cancelled while it waits, what was taken so far stays taken: the rate
         is kept, at the cost of a part of one batch.
         """
-        if self._records is not None:
-            await _take(self._records, count)
-        await _take(self._bytes, size)
+        async with self._turn:
+            share = self.share
+            if self._records is not None:
+                await _take(self._records, count / share)
+            await _take(self._bytes, size / share)
+
+    def throttled(self) -> None:
+        """Take in that the service found this too fast."""
+        if self._share is not None:
+            self._share.throttled(asyncio.get_running_loop().time())
+
+    @property
+    def share(self) -> float:
+        """The part of the rate in use now, up to 1."""
+        return 1.0 if self._share is None else self._share.at(asyncio.get_running_loop().time())
 
 
 def _limiter(per_s: float) -> AsyncLimiter:
@@ -45,8 +68,9 @@ def _limiter(per_s: float) -> AsyncLimiter:
     return AsyncLimiter(per_s * period_s * _MARGIN, period_s)
 
 
-async def _take(limiter: AsyncLimiter, amount: int) -> None:
+async def _take(limiter: AsyncLimiter, amount: float) -> None:
+    most = max(1, int(limiter.max_rate))
     while amount > 0:
-        piece = min(amount, max(1, int(limiter.max_rate)))
+        piece = min(amount, most)
         await limiter.acquire(piece)
         amount -= piece

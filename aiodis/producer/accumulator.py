@@ -33,6 +33,7 @@ class Entry:
     __slots__ = (
         "ambiguous",
         "attempts",
+        "callback",
         "data",
         "deadline",
         "epoch",
@@ -58,6 +59,7 @@ class Entry:
         deadline: float,
         epoch: Epoch,
         receipt: Any,
+        callback: Any = None,
     ) -> None:
         self.data = record.data
         self.partition_key = record.partition_key
@@ -69,7 +71,7 @@ class Entry:
             record.partition_key is None and record.explicit_hash_key is None and not self.pinned
         )
         self.size, self.order, self.deadline = size, order, deadline
-        self.epoch, self.receipt = epoch, receipt
+        self.epoch, self.receipt, self.callback = epoch, receipt, callback
         self.attempts = 0
         self.ambiguous = self.settled = False
         self.lane: Any = None

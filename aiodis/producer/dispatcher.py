@@ -62,7 +62,7 @@ class Dispatcher:
         spawn: Callable[[Coroutine[None, None, None]], object],
     ) -> None:
         self._exchange, self._stream_name, self._ledger = exchange, stream_name, ledger
-        self._request_bytes = request_bytes
+        self.request_bytes = request_bytes
         self._on_stream_gone, self._spawn = on_stream_gone, spawn
         self._codec = JsonCodec()
         self._slots = asyncio.Semaphore(max_in_flight)
@@ -101,7 +101,7 @@ class Dispatcher:
             job = self._outbox[0]
             size += job.size
             count += len(job.entries)
-            full = size > self._request_bytes or count > MAX_RECORDS_PER_REQUEST
+            full = size > self.request_bytes or count > MAX_RECORDS_PER_REQUEST
             if jobs and full:
                 break
             jobs.append(self._outbox.popleft())
@@ -135,7 +135,9 @@ class Dispatcher:
         except DISError as error:
             return await self._after(error, entries, search)
         search.delivered += 1
-        return self._ledger.settle(entries, reply.records, attempts=exchanged.attempts)
+        return self._ledger.settle(
+            entries, reply.records, attempts=exchanged.attempts, ambiguous=exchanged.ambiguous
+        )
 
     def _read(self, body: bytes, count: int) -> PutReply:
         reply = Records.put.decode(body, status=200)

@@ -138,9 +138,13 @@ class Lane:
             if not entries:
                 return
             nexts = await self._dispatcher.deliver(entries)
+            if nexts.count(Next.DELIVERED) == len(nexts):
+                return
             pairs = list(zip(entries, nexts, strict=True))
             moved = [entry for entry, following in pairs if following is Next.REROUTE]
             again = (Next.RETRY, Next.THROTTLED)
+            if self._limiter is not None and Next.THROTTLED in nexts:
+                self._limiter.throttled()
             entries = [entry for entry, following in pairs if following in again]
             self.hands[worker] = entries + moved
             if moved:

@@ -1,4 +1,4 @@
-"""The producer's public face, and the wiring of its parts."""
+"""The producer's public face: intake, flush and close, and the owner of all its tasks."""
 
 import asyncio
 import contextlib
@@ -17,17 +17,17 @@ from aiodis.errors import (
     ClosedError,
     DeliveryTimeoutError,
     DISError,
-    NotFoundError,
+    KeyPausedError,
     ParameterError,
     RecordError,
     RecordTooLargeError,
 )
 from aiodis.pacing.budget import ByteBudget
-from aiodis.pacing.limiter import PartitionLimiter
 from aiodis.producer.accumulator import Entry, Epoch
 from aiodis.producer.dispatcher import Dispatcher
-from aiodis.producer.lane import Lane
-from aiodis.producer.ledger import Ledger, ProducerStats
+from aiodis.producer.key_order import KeyOrder
+from aiodis.producer.lanes import Lanes
+from aiodis.producer.ledger import Ledger, Outcome, ProducerStats
 from aiodis.producer.outcome import record_error
 from aiodis.producer.router import Router
 from aiodis.record import Record, RecordMetadata
@@ -43,7 +43,6 @@ Receipt = asyncio.Future[RecordMetadata]
 _TIDY_EVERY_S: Final = 1.0
 # What a record takes besides its data and key: its entry, its future, its places in queues.
 _ENTRY_BYTES: Final = 400
-_WORKERS: Final = {"partition": 1, "none": 4}
 
 
 class FlushReport(NamedTuple):
@@ -58,9 +57,15 @@ class Producer:
     """Puts records into one stream, in batches, at least once.
 
     Each accepted record ends in exactly one of: its `RecordMetadata`, or one
-    `RecordError`. With `ordering="partition"` the records of a partition are
-    written in the order of acceptance; where a partial failure inside one
-    request broke it, the metadata says `reordered`.
+    `RecordError`.
+
+    - `ordering="partition"`: a partition's records are written in the order of
+      acceptance; where a partial failure inside one request broke it, the metadata
+      says `reordered`.
+    - `ordering="key"`: a key's records are written in the order of acceptance under
+      every failure that is retried. One record of a key is on its way at a time. When
+      one fails for good, the key is paused (`on_ordered_failure`).
+    - `ordering="none"`: whatever is fastest.
 
     Made by `DISClient.producer`, used as an async context manager.
     """
@@ -71,18 +76,24 @@ class Producer:
         self.settings: Final = settings
         self._exchange = exchange
         self._streams = Streams(exchange)
-        self._stats = ProducerStats()
         self._buffer = ByteBudget(settings.buffer_memory)
         self._progress = asyncio.Event()
-        self._ledger = Ledger(self._buffer, self._stats, self._progress.set)
-        self._lanes: dict[int, Lane] = {}
+        self._key_order = (
+            KeyOrder(pauses=settings.on_ordered_failure == "pause")
+            if settings.ordering == "key"
+            else None
+        )
+        self._ledger = Ledger(
+            self._buffer,
+            key_order=self._key_order,
+            release=self._release,
+            on_progress=self._progress.set,
+        )
+        self._lanes: Lanes | None = None
+        self._limits: StreamLimits = limits_of("COMMON")
         self._tasks: set[asyncio.Task[None]] = set()
         self._epochs: list[Epoch] = [Epoch()]
         self._order = 0
-        self._mapped_at = 0.0
-        self._mapping = asyncio.Lock()
-        self._router: Router | None = None
-        self._limits: StreamLimits = limits_of("COMMON")
         self._closed = False
         self._cause: BaseException | None = None
 
@@ -111,35 +122,43 @@ class Producer:
         """
         if self._closed:
             raise self._closed_error()
-        if self._router is not None:
+        if self._lanes is not None:
             return
         description = await self._streams.describe_all(self.stream_name)
         self._limits = limits_of(description.stream_type)
         try:
-            self._router = Router(description.partitions)
+            router = Router(description.partitions)
         except ValueError as exc:
             raise DISError(f"stream {self.stream_name}: {exc}") from None
-        self._mapped_at = asyncio.get_running_loop().time()
-        request_bytes = min(
-            self.settings.batch_max_bytes or self._limits.request_bytes, self._limits.request_bytes
-        )
-        self._dispatcher = Dispatcher(
+        most = self._limits.request_bytes
+        dispatcher = Dispatcher(
             self._exchange,
             self.stream_name,
             self._ledger,
             max_in_flight=self.settings.max_in_flight,
-            request_bytes=request_bytes,
+            request_bytes=min(self.settings.batch_max_bytes or most, most),
             on_stream_gone=self._stream_gone,
             spawn=self._spawn,
         )
-        self._spawn(self._dispatcher.run())
-        self._spawn(self._tidy())
+        self._lanes = Lanes(
+            self._streams,
+            self.stream_name,
+            self.settings,
+            router=router,
+            limits=self._limits,
+            dispatcher=dispatcher,
+            ledger=self._ledger,
+            spawn=self._spawn,
+            on_stream_gone=self._stream_gone,
+        )
+        self._spawn(dispatcher.run())
+        self._spawn(self._tidy(self._lanes))
 
     # Intake
 
     async def send(
         self,
-        data: bytes,
+        data: Any,
         *,
         partition_key: str | None = None,
         explicit_hash_key: int | None = None,
@@ -148,12 +167,14 @@ class Producer:
     ) -> Receipt:
         """Accept one record, and give the receipt of its delivery.
 
+        `data` is bytes, or what the producer's `serializer` makes bytes of.
         Waits for room while `buffer_memory` is full. Cancelled while it waits,
         nothing is sent; cancelling the receipt loses only the receipt.
 
         Raises:
             ParameterError: the service would refuse the record.
             RecordTooLargeError: the record can never fit into one request.
+            KeyPausedError: an earlier record of its key failed for good.
             BufferFullError: no room came within `max_block_ms`.
             ClosedError: the producer is closed, or failed (`__cause__` says why).
         """
@@ -162,7 +183,7 @@ class Producer:
 
     async def send_and_wait(
         self,
-        data: bytes,
+        data: Any,
         *,
         partition_key: str | None = None,
         explicit_hash_key: int | None = None,
@@ -179,7 +200,7 @@ class Producer:
 
     def send_nowait(
         self,
-        data: bytes,
+        data: Any,
         *,
         partition_key: str | None = None,
         explicit_hash_key: int | None = None,
@@ -192,10 +213,30 @@ class Producer:
             BufferFullError: there is no room now; and what `send` raises.
         """
         record = Record(data, partition_key, explicit_hash_key, partition_id, timestamp_ms)
-        size = self._check(record)
-        if not self._buffer.try_take(size):
-            raise BufferFullError(f"no room for {size} bytes now")
-        return self._accept(record, size)
+        return self._accept(*self._take_now(record))
+
+    def post(
+        self,
+        data: Any,
+        *,
+        partition_key: str | None = None,
+        explicit_hash_key: int | None = None,
+        partition_id: str | None = None,
+        timestamp_ms: int | None = None,
+        on_delivery: Callable[[Outcome], object] | None = None,
+    ) -> None:
+        """Accept one record at once without a receipt, or raise: the fastest way in.
+
+        `on_delivery` is called with its `RecordMetadata` or its `RecordError`; it
+        must not block. What it raises is logged. Without one the outcome is counted
+        only, in `stats` and in the next flush's report.
+
+        Raises:
+            BufferFullError: there is no room now; and what `send` raises.
+        """
+        record = Record(data, partition_key, explicit_hash_key, partition_id, timestamp_ms)
+        record, size = self._take_now(record)
+        self._admit(self._entry(record, size, callback=on_delivery))
 
     async def send_many(self, records: Iterable[Record]) -> list[Receipt]:
         """Accept records in their order; their receipts come in the same order.
@@ -208,8 +249,13 @@ class Producer:
         """
         return [await self._send(record) for record in records]
 
+    def resume_key(self, partition_key: str) -> None:
+        """Let a key go on that `on_ordered_failure="pause"` stopped."""
+        if self._key_order is not None:
+            self._key_order.resume(partition_key)
+
     async def _send(self, record: Record) -> Receipt:
-        size = self._check(record)
+        record, size = self._check(record)
         if not self._buffer.try_take(size):
             await self._buffer.take(size, timeout_s=self.settings.max_block_ms / 1000)
             if self._closed:
@@ -217,140 +263,74 @@ class Producer:
                 raise self._closed_error()
         return self._accept(record, size)
 
-    def _check(self, record: Record) -> int:
-        if self._closed or self._router is None:
+    def _take_now(self, record: Record) -> tuple[Record, int]:
+        record, size = self._check(record)
+        if not self._buffer.try_take(size):
+            raise BufferFullError(f"no room for {size} bytes now")
+        return record, size
+
+    def _check(self, record: Record) -> tuple[Record, int]:
+        """See that a record may be accepted; give it with its data as bytes, and its size."""
+        if self._closed or self._lanes is None:
             raise self._closed_error()
-        kind = type(record.data).__name__
-        if kind != "bytes":
-            raise ParameterError("records.put", "data", f"a {kind}", "data must be bytes")
-        size = len(record.data)
-        held = size + len(record.partition_key or "") + _ENTRY_BYTES
-        if size > self._limits.request_bytes or held > self._buffer.limit:
-            raise RecordTooLargeError(f"a record of {size} bytes can never be sent")
+        if self.settings.serializer is not None:
+            record = dataclasses.replace(record, data=self.settings.serializer(record.data))
         try:
             check_record(record)
         except ValueError as exc:
+            self._check_size(record, 0)
             raise ParameterError("records.put", "record", record, str(exc)) from None
-        return held
+        size = len(record.data) + len(record.partition_key or "") + _ENTRY_BYTES
+        self._check_size(record, size)
+        if self._key_order is not None and self._key_order.is_paused(record.partition_key):
+            raise KeyPausedError("an earlier record of its key failed for good; see resume_key")
+        return record, size
+
+    def _check_size(self, record: Record, size: int) -> None:
+        data: object = record.data
+        bytes_of_data = len(data) if isinstance(data, bytes) else 0
+        if bytes_of_data > self._limits.request_bytes or size > self._buffer.limit:
+            raise RecordTooLargeError(f"a record of {bytes_of_data} bytes can never be sent")
 
     def _accept(self, record: Record, size: int) -> Receipt:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        receipt: Receipt = asyncio.get_running_loop().create_future()
+        self._admit(self._entry(record, size, receipt=receipt))
+        return receipt
+
+    def _entry(
+        self,
+        record: Record,
+        size: int,
+        *,
+        receipt: Receipt | None = None,
+        callback: Callable[[Outcome], object] | None = None,
+    ) -> Entry:
         epoch = self._epochs[-1]
-        entry = Entry(
+        epoch.accepted += 1
+        self._order += 1
+        stats = self._ledger.stats
+        stats.accepted += 1
+        stats.accepted_bytes += len(record.data)
+        return Entry(
             record,
             size=size,
             order=self._order,
-            deadline=now + self.settings.delivery_timeout_ms / 1000,
+            deadline=asyncio.get_running_loop().time() + self.settings.delivery_timeout_ms / 1000,
             epoch=epoch,
-            receipt=loop.create_future(),
+            receipt=receipt,
+            callback=callback,
         )
-        self._order += 1
-        epoch.accepted += 1
-        self._stats.accepted += 1
-        self._stats.accepted_bytes += len(record.data)
-        self._assign(entry).append(entry, now)
-        receipt: Receipt = entry.receipt
-        return receipt
 
-    # Partitions
+    def _admit(self, entry: Entry) -> None:
+        if self._key_order is None or self._key_order.admit(entry):
+            assert self._lanes is not None
+            self._lanes.add(entry, asyncio.get_running_loop().time())
 
-    def _assign(self, entry: Entry) -> Lane:
-        lane = entry.lane = self._lane_of(entry)
-        if entry.spread:
-            entry.partition_id = lane.name  # spread by us: the service is told where
-        return lane
-
-    def _lane_of(self, entry: Entry) -> Lane:
-        assert self._router is not None
-        partition_id = entry.partition_id if entry.pinned else None
-        number = self._router.route(entry.partition_key, entry.explicit_hash_key, partition_id)
-        return self._lanes.get(number) or self._open_lane(number)
-
-    def _open_lane(self, number: int) -> Lane:
-        limits, share = self._limits, self.settings.rate_limit_share
-        lane = self._lanes[number] = Lane(
-            number,
-            self.settings,
-            self._dispatcher,
-            self._ledger,
-            limiter=PartitionLimiter(
-                bytes_per_s=limits.write_bytes * share, records_per_s=limits.write_records * share
-            )
-            if self.settings.rate_limit == "fixed"
-            else None,
-            batch_bytes=min(
-                self.settings.batch_max_bytes or limits.request_bytes, limits.request_bytes
-            ),
-            on_lingered=self._hurry,
-            reroute=self._reroute,
-        )
-        for worker in range(_WORKERS[self.settings.ordering]):
-            self._spawn(lane.work(worker))
-        return lane
-
-    def _hurry(self) -> None:
-        """One lane lingered out: let all that waits travel with it."""
-        for lane in self._lanes.values():
-            lane.hurry()
-
-    async def _reroute(self, entries: list[Entry]) -> None:
-        """Send records on that met a partition which takes no more."""
-        await self._refresh(unless_newer_than=self._router)
-        assert self._router is not None
-        active = self._router.names.values()
-        lost = [entry for entry in entries if entry.pinned and entry.lane.name not in active]
-        self._ledger.fail(
-            lost,
-            lambda entry: RecordError(
-                f"{entry.lane.name} takes no records", code="DIS.4302", ambiguous=entry.ambiguous
-            ),
-        )
-        now = asyncio.get_running_loop().time()
-        for entry in entries:
-            if not entry.settled:
-                self._assign(entry).queue.put_back([entry], now)
-        self._hurry()
-
-    async def _refresh(self, *, unless_newer_than: Router | None) -> None:
-        """Describe the stream again; queued records move, in their order, to where they belong."""
-        async with self._mapping:
-            if self._router is not unless_newer_than:
-                return
-            loop = asyncio.get_running_loop()
-            self._mapped_at = loop.time()
-            self._ledger.misrouted = False
-            try:
-                description = await self._streams.describe_all(self.stream_name)
-                self._router = Router(description.partitions)
-            except NotFoundError as exc:
-                self._stream_gone(exc)
-                return
-            except (DISError, ValueError) as exc:
-                _log.warning("stream %s: partitions not refreshed: %s", self.stream_name, exc)
-                return
-            self._move(loop.time())
-
-    def _move(self, now: float) -> None:
-        """Put what waits where the new map says; it waits there for what is on its way."""
-        waiting = [entry for lane in self._lanes.values() for entry in lane.queue.drain()]
-        for entry in sorted(waiting, key=lambda entry: entry.order):
-            self._assign(entry).append(entry, now)
-        for lane in list(self._lanes.values()):
-            for entry, end in lane.held():
-                if not entry.spread and (heir := self._lane_of(entry)) is not lane:
-                    heir.after.add(end)
-
-    async def _tidy(self) -> None:
-        """Expire what waited too long, and keep the map fresh."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(min(_TIDY_EVERY_S, self.settings.delivery_timeout_ms / 4000))
-            for lane in self._lanes.values():
-                self._ledger.expire(lane.queue.expire(loop.time()), loop.time())
-            age = loop.time() - self._mapped_at
-            if self._ledger.misrouted or age * 1000 > self.settings.metadata_max_age_ms:
-                await self._refresh(unless_newer_than=self._router)
+    def _release(self, entry: Entry) -> None:
+        """Let a record go that its key held back; it has lingered enough."""
+        assert self._lanes is not None
+        self._lanes.add(entry, asyncio.get_running_loop().time())
+        entry.lane.hurry()
 
     # Flush and close
 
@@ -364,7 +344,8 @@ class Producer:
         covered = list(self._epochs)
         if covered[-1].accepted:
             self._epochs.append(Epoch())
-        self._hurry()
+        if self._lanes is not None:
+            self._lanes.hurry()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while any(epoch.pending for epoch in covered):
@@ -393,12 +374,7 @@ class Producer:
         try:
             report = await self.flush(timeout)
         finally:
-            self._fail_all(
-                lambda entry: DeliveryTimeoutError(
-                    "the producer was closed before the record was acknowledged",
-                    ambiguous=entry.ambiguous,
-                )
-            )
+            self._fail_all(_closed_before)
             tasks = [task for task in self._tasks if task is not asyncio.current_task()]
             for task in tasks:
                 task.cancel()
@@ -407,9 +383,17 @@ class Producer:
 
     def stats(self) -> ProducerStats:
         """Give a copy of the counts."""
-        return dataclasses.replace(self._stats, buffered_bytes=self._buffered())
+        return dataclasses.replace(self._ledger.stats, buffered_bytes=self._buffered())
 
-    # Failure
+    # Background and failure
+
+    async def _tidy(self, lanes: Lanes) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(_TIDY_EVERY_S, self.settings.delivery_timeout_ms / 4000))
+            if self._key_order is not None:
+                self._ledger.expire(self._key_order.expired(loop.time()), loop.time())
+            await lanes.tidy(loop.time())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -429,14 +413,18 @@ class Producer:
 
     def _stream_gone(self, error: DISError) -> None:
         _log.warning("stream %s is gone: what waits for it fails", self.stream_name)
-        for lane in self._lanes.values():
-            self._ledger.fail(
-                lane.queue.drain(), lambda entry: record_error(error, ambiguous=entry.ambiguous)
-            )
+        assert self._lanes is not None
+        self._ledger.fail(
+            self._held_back() + self._lanes.waiting(),
+            lambda entry: record_error(error, ambiguous=entry.ambiguous),
+        )
 
     def _fail_all(self, make: Callable[[Entry], RecordError]) -> None:
-        for lane in self._lanes.values():
-            self._ledger.fail(lane.unsettled(), make)
+        if self._lanes is not None:
+            self._ledger.fail(self._held_back() + self._lanes.unsettled(), make)
+
+    def _held_back(self) -> list[Entry]:
+        return [] if self._key_order is None else self._key_order.drain()
 
     def _closed_error(self) -> ClosedError:
         if self._cause is not None:
@@ -449,6 +437,12 @@ class Producer:
 
     def _buffered(self) -> int:
         return self._buffer.limit - self._buffer.free
+
+
+def _closed_before(entry: Entry) -> RecordError:
+    return DeliveryTimeoutError(
+        "the producer was closed before the record was acknowledged", ambiguous=entry.ambiguous
+    )
 
 
 def _crashed(entry: Entry, cause: BaseException) -> RecordError:

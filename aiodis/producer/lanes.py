@@ -1,0 +1,159 @@
+"""All lanes of a producer, and the map that says which record goes to which.
+
+The map is a prediction. When an answer contradicts it, a partition is gone, or it
+is old, the stream is described again, and what waits moves in its order.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiodis.api.limits import StreamLimits
+from aiodis.api.streams import Streams
+from aiodis.config import ProducerSettings
+from aiodis.errors import DISError, NotFoundError, RecordError
+from aiodis.pacing.limiter import PartitionLimiter
+from aiodis.producer.accumulator import Entry
+from aiodis.producer.dispatcher import Dispatcher
+from aiodis.producer.lane import Lane
+from aiodis.producer.ledger import Ledger
+from aiodis.producer.router import Router
+
+__all__ = ["Lanes"]
+
+_log = logging.getLogger("aiodis.producer")
+
+
+class Lanes:
+    """Assigns records to lanes.
+
+    Invariant: each queued record is in the lane that the current map says.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        stream_name: str,
+        settings: ProducerSettings,
+        *,
+        router: Router,
+        limits: StreamLimits,
+        dispatcher: Dispatcher,
+        ledger: Ledger,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        on_stream_gone: Callable[[DISError], None],
+    ) -> None:
+        self._streams, self._stream_name, self._settings = streams, stream_name, settings
+        self._router, self._limits = router, limits
+        self._dispatcher, self._ledger, self._spawn = dispatcher, ledger, spawn
+        self._on_stream_gone = on_stream_gone
+        self._by_partition: dict[int, Lane] = {}
+        self._mapping = asyncio.Lock()
+        self._mapped_at = asyncio.get_running_loop().time()
+
+    def add(self, entry: Entry, now: float) -> None:
+        """Queue a record where it belongs."""
+        self._assign(entry).append(entry, now)
+
+    def hurry(self) -> None:
+        """Send all that waits without lingering further."""
+        for lane in self._by_partition.values():
+            lane.hurry()
+
+    def waiting(self) -> list[Entry]:
+        """Take all that is queued."""
+        return [entry for lane in self._by_partition.values() for entry in lane.queue.drain()]
+
+    def unsettled(self) -> list[Entry]:
+        """Take all that has no outcome."""
+        return [entry for lane in self._by_partition.values() for entry in lane.unsettled()]
+
+    async def tidy(self, now: float) -> None:
+        """Expire what waited too long, and describe the stream again when the map is doubtful."""
+        for lane in self._by_partition.values():
+            self._ledger.expire(lane.queue.expire(now), now)
+        old = (now - self._mapped_at) * 1000 > self._settings.metadata_max_age_ms
+        if old or self._ledger.misrouted:
+            await self._refresh(self._router)
+
+    def _assign(self, entry: Entry) -> Lane:
+        lane = self._lane_of(entry)
+        entry.lane = lane
+        if entry.spread:
+            entry.partition_id = lane.name  # spread by us: the service is told where
+        return lane
+
+    def _lane_of(self, entry: Entry) -> Lane:
+        partition_id = entry.partition_id if entry.pinned else None
+        number = self._router.route(entry.partition_key, entry.explicit_hash_key, partition_id)
+        return self._by_partition.get(number) or self._open(number)
+
+    def _open(self, number: int) -> Lane:
+        lane = self._by_partition[number] = Lane(
+            number,
+            self._settings,
+            self._dispatcher,
+            self._ledger,
+            limiter=self._limiter(),
+            batch_bytes=self._dispatcher.request_bytes,
+            on_lingered=self.hurry,
+            reroute=self._reroute,
+        )
+        for worker in range(self._settings.workers):
+            self._spawn(lane.work(worker))
+        return lane
+
+    def _limiter(self) -> PartitionLimiter | None:
+        if self._settings.rate_limit == "off":
+            return None
+        share = self._settings.rate_limit_share
+        return PartitionLimiter(
+            bytes_per_s=self._limits.write_bytes * share,
+            records_per_s=self._limits.write_records * share,
+            adaptive=self._settings.rate_limit == "adaptive",
+        )
+
+    async def _reroute(self, entries: list[Entry]) -> None:
+        """Send records on that met a partition which takes no more."""
+        await self._refresh(self._router)
+        active = self._router.names.values()
+        lost = [entry for entry in entries if entry.pinned and entry.lane.name not in active]
+        self._ledger.fail(lost, _no_such_partition)
+        now = asyncio.get_running_loop().time()
+        for entry in entries:
+            if not entry.settled:
+                self._assign(entry).queue.put_back([entry], now)
+        self.hurry()
+
+    async def _refresh(self, known: Router) -> None:
+        """Describe the stream, unless somebody has since the map was `known`."""
+        async with self._mapping:
+            if self._router is not known:
+                return
+            now = self._mapped_at = asyncio.get_running_loop().time()
+            self._ledger.misrouted = False
+            try:
+                description = await self._streams.describe_all(self._stream_name)
+                self._router = Router(description.partitions)
+            except NotFoundError as exc:
+                self._on_stream_gone(exc)
+            except (DISError, ValueError) as exc:
+                _log.warning("stream %s: partitions not refreshed: %s", self._stream_name, exc)
+            else:
+                self._move(now)
+
+    def _move(self, now: float) -> None:
+        """Put what waits where the new map says; it waits there for what is on its way."""
+        for entry in sorted(self.waiting(), key=lambda entry: entry.order):
+            self.add(entry, now)
+        for lane in list(self._by_partition.values()):
+            for entry, end in lane.held():
+                if not entry.spread and (heir := self._lane_of(entry)) is not lane:
+                    heir.after.add(end)
+
+
+def _no_such_partition(entry: Entry) -> RecordError:
+    return RecordError(
+        f"{entry.lane.name} takes no records", code="DIS.4302", ambiguous=entry.ambiguous
+    )
