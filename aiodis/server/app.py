@@ -2,7 +2,8 @@
 
 What clients were seen to do is put up with (facts 11): slashes at the end, a
 trailing `&`, empty and unknown parameters, bodies on GET and DELETE, stream ids
-in the place of names. Every answer has a body of the service's form, or none.
+in the place of names. Every answer has a body of the service's form, or none; what
+else a body may be, protobuf and compressed, is in `wire_forms`.
 """
 
 import asyncio
@@ -14,7 +15,6 @@ from email.utils import formatdate
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-import msgspec
 import orjson
 from aiohttp import hdrs, web
 from pydantic import ValidationError
@@ -23,11 +23,14 @@ from aiodis.api import OPERATIONS
 from aiodis.server import guesses
 from aiodis.server.clock import Clock
 from aiodis.server.engine import Engine
+from aiodis.server.fault_actor import FaultActor
+from aiodis.server.faults import Faults
 from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity, IdentityRefusal
 from aiodis.server.refusal import Refusal, refusal_of_fields
-from aiodis.wire.codec import PutBody
-from aiodis.wire.codec_json import JsonCodec
+from aiodis.server.wire_forms import encode_reply, read_put, record_codec, unpack
+from aiodis.wire.codec import PutBody, RecordCodec
+from aiodis.wire.forms import codec_of
 from aiodis.wire.message import Message
 from aiodis.wire.operation import Operation
 
@@ -35,7 +38,7 @@ __all__ = ["MAX_BODY_BYTES", "Front"]
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 
-_JSON: Final = "application/json"
+_JSON_CODEC: Final = codec_of("json")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _AnyOperation = Operation[..., Any]
 
@@ -45,9 +48,11 @@ logger = logging.getLogger(__name__)
 class Front:
     """Reads requests, asks the gate, lets the engine answer, and writes what it says."""
 
-    def __init__(self, engine: Engine, gate: Gate, identity: Identity, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, gate: Gate, identity: Identity, clock: Clock, faults: Faults
+    ) -> None:
         self._engine, self._gate, self._identity, self._clock = engine, gate, identity, clock
-        self._codec = JsonCodec()
+        self._faults, self._actor = faults, FaultActor(faults, clock)
         self._date = (0, "")
         self._in_flight = 0
         self._is_draining = False
@@ -64,24 +69,66 @@ class Front:
             for row in OPERATIONS
             if self._engine.handles(row)
         ]
-        routes.append(("POST", "/v3/auth/tokens", self._create_token))
-        routes.append(("GET", "/v3/projects", self._projects))
+        tokens = self._faulty("iam.tokens", self._create_token)
+        routes.append(("POST", "/v3/auth/tokens", tokens))
+        routes.append(("GET", "/v3/projects", self._faulty("iam.projects", self._projects)))
         for method, path, handler in routes:
             app.router.add_route(method, path, handler)
             app.router.add_route(method, f"{path}/", handler)
         return app
 
     def _handler_of(self, operation: _AnyOperation) -> _Handler:
-        read = self._read_put if operation.name == "records.put" else self._read
+        puts = operation.name == "records.put"
+        carries_records = puts or operation.name == "records.get"
+        has_body = operation.method in {"POST", "PUT"}
 
         async def handle(request: web.Request) -> web.Response:
+            if self._faults.armed and await self._actor.breaks(operation.name, request):
+                return web.Response()  # nobody reads it
             body = await request.read()
             now_ms = self._clock.now_ms()
             self._gate.check(request.method, request.raw_path, request.headers, body, now_ms)
             self._gate.check_project(request.match_info["project_id"])
-            _check_form(request)
-            reply = self._engine.handle(operation, read(operation, request, body), now_ms)
-            return _response(operation.status, reply.encode())
+            if has_body:
+                body = unpack(body, request.headers, MAX_BODY_BYTES)
+            codec = record_codec(request.headers) if carries_records else _JSON_CODEC
+            asked = read_put(codec, body) if puts else self._read(operation, request, body)
+            if self._faults.armed:
+                plan = self._faults.plan(operation.name, lambda: self._engine.target(asked))
+                return await self._actor.answer(
+                    request, plan, lambda: self._carry_out_or_refuse(operation, asked, codec)
+                )
+            return self._carry_out(operation, asked, codec, now_ms)
+
+        return handle
+
+    def _carry_out(
+        self, operation: _AnyOperation, asked: Message | PutBody, codec: RecordCodec, now_ms: int
+    ) -> web.Response:
+        body = encode_reply(codec, self._engine.handle(operation, asked, now_ms))
+        return _response(operation.status, body, codec.content_type)
+
+    def _carry_out_or_refuse(
+        self, operation: _AnyOperation, asked: Message | PutBody, codec: RecordCodec
+    ) -> web.Response:
+        """Carry out after whatever pause; a refusal is an answer too, which a fault may spoil."""
+        try:
+            return self._carry_out(operation, asked, codec, self._clock.now_ms())
+        except Refusal as refusal:
+            return _response(refusal.status, refusal.encode())
+
+    def _faulty(
+        self, operation: str, handler: Callable[[web.Request], Awaitable[web.Response]]
+    ) -> _Handler:
+        """Let one of IAM's endpoints meet faults. It leaves no trace, so it always comes first."""
+
+        async def handle(request: web.Request) -> web.Response:
+            if not self._faults.armed:
+                return await handler(request)
+            if await self._actor.breaks(operation, request):
+                return web.Response()
+            response = await handler(request)
+            return await self._actor.answer(request, self._faults.plan(operation), lambda: response)
 
         return handle
 
@@ -95,16 +142,6 @@ class Front:
             return operation.read(path, query, fields)
         except ValidationError as exc:
             raise refusal_of_fields(exc) from None
-
-    def _read_put(self, operation: _AnyOperation, request: web.Request, body: bytes) -> PutBody:  # noqa: ARG002
-        if not body:
-            raise Refusal("DIS.4202")
-        try:
-            return self._codec.decode_put(body)
-        except msgspec.ValidationError as exc:
-            raise Refusal("DIS.4200", exc) from None
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise Refusal("DIS.4300", "the body is no JSON") from None
 
     def _let_id_stand_in(self, names: dict[str, Any], given: dict[str, Any]) -> None:
         """Put a stream's name where the request has only its id, or a name of no stream."""
@@ -134,6 +171,7 @@ class Front:
         The framework itself reads no more of a body once it shuts down, so this comes first.
         """
         self._is_draining = True
+        self._actor.release()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._nothing_in_flight.wait()
@@ -169,7 +207,7 @@ class Front:
             logger.exception("%s %s [request %s]", request.method, request.path, request_id)
             response = _response(500, Refusal("DIS.5000").encode())
         response.headers["X-Request-Id"] = request_id
-        response.headers[hdrs.DATE] = self._http_date()
+        response.headers.setdefault(hdrs.DATE, self._http_date())  # a fault may have set it
         return response
 
     def _http_date(self) -> str:
@@ -179,9 +217,12 @@ class Front:
         return self._date[1]
 
 
-def _response(status: int, body: bytes) -> web.Response:
+def _response(
+    status: int, body: bytes, content_type: str = _JSON_CODEC.content_type
+) -> web.Response:
     # An empty body has no type: one of the vendor's clients would parse it (facts 8.10).
-    return web.Response(status=status, body=body, content_type=_JSON if body else None)
+    headers = {hdrs.CONTENT_TYPE: content_type} if body else None
+    return web.Response(status=status, body=body, headers=headers)
 
 
 def _http_refusal(exc: web.HTTPException) -> web.Response:
@@ -199,14 +240,6 @@ def _http_refusal(exc: web.HTTPException) -> web.Response:
     if hdrs.ALLOW in exc.headers:
         response.headers[hdrs.ALLOW] = exc.headers[hdrs.ALLOW]
     return response
-
-
-def _check_form(request: web.Request) -> None:
-    """Say plainly what is not there: protobuf and compression."""
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
-        raise Refusal("DIS.4200", "Content-Encoding: this server reads identity only")
-    if "protobuf" in request.headers.get(hdrs.CONTENT_TYPE, ""):
-        raise Refusal("DIS.4200", "Content-Type: this server reads JSON only")
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from aiodis.api import OPERATIONS
+from aiodis.server.fault import Target
+from aiodis.server.faults import Faults
 from aiodis.server.handlers.apps import AppHandlers
 from aiodis.server.handlers.checkpoints import CheckpointHandlers
 from aiodis.server.handlers.records import RecordHandlers
 from aiodis.server.handlers.streams import StreamHandlers
 from aiodis.server.state import State
 from aiodis.server.storage.catalog import Catalog
+from aiodis.server.target import target_of
 from aiodis.wire.codec import PutBody
 from aiodis.wire.message import Message
 from aiodis.wire.operation import Encodable, Operation
@@ -41,7 +44,9 @@ class Engine:
         """What the start found that was not as a stop leaves it."""
 
     @classmethod
-    def open(cls, folder: Path | None, *, limited: bool = True) -> Self:
+    def open(
+        cls, folder: Path | None, *, limited: bool = True, faults: Faults | None = None
+    ) -> Self:
         """Open the data of a folder, made if need be; None keeps all in memory.
 
         `limited=False` lifts the traffic limits and the quotas. The caller sees to
@@ -51,7 +56,8 @@ class Engine:
             CatalogDamagedError: the catalog cannot be read.
             LogDamagedError: a log cannot be trusted.
         """
-        state = State(folder, Catalog.open(folder and folder / "catalog.db"), limited=limited)
+        catalog = Catalog.open(folder and folder / "catalog.db")
+        state = State(folder, catalog, limited=limited, faults=faults)
         engine = cls(state)
         try:
             engine.recovery = tuple(state.load())
@@ -78,6 +84,10 @@ class Engine:
         """
         reply: Encodable = self._handlers[operation.name](request, now_ms)
         return reply
+
+    def target(self, request: Message | PutBody) -> Target:
+        """Tell which stream and partitions a request is for."""
+        return target_of(self._state, request)
 
     def name_of_stream(self, stream_id: str) -> str | None:
         """Give the name of the stream of an id, or None."""

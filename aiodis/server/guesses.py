@@ -26,6 +26,14 @@ READ_THROTTLE_CODE: Final = "DIS.4303"
 SCALINGS_ARE_UNLIMITED: Final = True
 """The hourly limits of scaling are not enforced: the vendor's pages contradict each other."""
 
+# -- Forms of bodies ----------------------------------------------------------------------
+
+ANSWERS_ARE_PLAIN: Final = True
+"""No answer is compressed, whatever `Accept-Encoding` says: no client of the vendor unpacks one."""
+
+UNPACKABLE_CODE: Final = "DIS.4300"
+"""A body of an unknown `Content-Encoding`, or not of the one it claims, is a "Request error"."""
+
 # -- Putting records ----------------------------------------------------------------------
 
 TOO_LARGE_STATUS: Final = 413

@@ -20,6 +20,7 @@ from aiodis.errors import ClosedError, ConfigError, DISError
 from aiodis.server.app import Front
 from aiodis.server.clock import Clock, SystemClock
 from aiodis.server.engine import Engine
+from aiodis.server.faults import Faults
 from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity
 
@@ -100,6 +101,8 @@ class LocalDIS:
         self.clock = clock or SystemClock()
         self.recovery: tuple[str, ...] = ()
         """What the start found that was not as a stop leaves it, a line each."""
+        self.faults = Faults()
+        """Faults on purpose, `aiodis.server.faults`; they stay when the server starts anew."""
         self._host, self._port, self._is_limited = host, port, limits
         self._identity = Identity(self.credentials, project_id, self.region)
         self._gate = Gate(
@@ -180,14 +183,14 @@ class LocalDIS:
         if self.path is not None:
             _take_folder(stack, self.path)
         try:
-            engine = Engine.open(self.path, limited=self._is_limited)
+            engine = Engine.open(self.path, limited=self._is_limited, faults=self.faults)
         except OSError as exc:
             raise StartError(f"the data folder {self.path} cannot be used: {exc}") from exc
         stack.callback(engine.close)
         return engine
 
     async def _listen(self, stack: AsyncExitStack, engine: Engine) -> tuple[str, int]:
-        front = Front(engine, self._gate, self._identity, self.clock)
+        front = Front(engine, self._gate, self._identity, self.clock, self.faults)
         runner = web.AppRunner(
             front.make_app(),
             handle_signals=False,

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from aiodis.api.limits import limits_of
 from aiodis.record import partition_name, partition_number
 from aiodis.server import guesses
+from aiodis.server.faults import Faults
 from aiodis.server.limits import PartitionLimits
 from aiodis.server.refusal import Refusal
 from aiodis.server.storage import RecordLog
@@ -57,10 +58,15 @@ class Stream:
         self.active = [n for n, p in enumerate(row.partitions) if p.status == "ACTIVE"]
         self.hash_ranges = dict(zip(self.active, even_ranges(len(self.active)), strict=True))
         self.map = PartitionMap(self.hash_ranges.items())
-        self.in_turn = cycle(self.active)  # guesses.SPREADS_IN_TURN
+        self.turn_to(self.active[0])
         self._numbers = {str(n): n for n in range(len(row.partitions))}
         self._numbers |= {partition_name(n): n for n in range(len(row.partitions))}
         self._of_short_key = lru_cache(_CACHED_KEYS)(self._of_key)
+
+    def turn_to(self, partition: int) -> None:
+        """Let an ACTIVE partition be the next to get a record without a key."""
+        turn = self.active.index(partition)
+        self.in_turn = cycle(self.active[turn:] + self.active[:turn])  # guesses.SPREADS_IN_TURN
 
     def number(self, partition_id: str) -> int | None:
         """Give the partition of an id in either form; None without one."""
@@ -128,9 +134,17 @@ class Stream:
 class State:
     """All that the embedded DIS holds. `folder` is None when it is all in memory."""
 
-    def __init__(self, folder: Path | None, catalog: Catalog, *, limited: bool) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        catalog: Catalog,
+        *,
+        limited: bool,
+        faults: Faults | None = None,
+    ) -> None:
         self.catalog = catalog
         self.limited = limited
+        self.faults = faults or Faults()
         self._logs = folder / "streams" if folder else None
         self._by_name: dict[str, Stream] = {}
         self._by_id: dict[str, Stream] = {}

@@ -159,9 +159,9 @@ class Endpoint:
         proving = identity.prove(story.request, path, covered, now)
         proof = await (self._in_time(story, proving) if identity.renews else proving)
         story.headers = {
+            "Accept": "application/json",
             **covered,
             **proof,
-            "Accept": "application/json",
             "User-Agent": shared.user_agent,
         }
         return story.headers

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from random import random as _random
 from typing import Any, TypeVar, assert_never
@@ -131,10 +131,13 @@ class Exchange:
         body: bytes | None = None,
         deadline: float | None = None,
         content_type: str = _JSON,
+        headers: Mapping[str, str] | None = None,
     ) -> Exchanged:
         """Send a raw body along a row whose route names only the project: the record path.
 
-        `query` is percent-encoded. With a `deadline` (loop time) the call is
+        `query` is percent-encoded. `content_type` is also the form that the answer is
+        asked for, so a GET has one too; it is signed, and so are further `headers`, such
+        as those of a compressed body. With a `deadline` (loop time) the call is
         repeated, and waits for an open breaker, up to then; without one
         `retries` and `call_timeout_ms` limit it. A cancelled call may have been
         carried out.
@@ -146,8 +149,10 @@ class Exchange:
         """
         project = self._project_id or await self.project_id()
         path = operation.path.replace("{project_id}", quote(project, safe="~"))
-        headers = {"Content-Type": content_type, "X-Project-Id": project}
-        outgoing = Outgoing(operation.name, operation.method, path, query, body, headers)
+        covered = {"Content-Type": content_type, "X-Project-Id": project, **(headers or {})}
+        if content_type != _JSON:
+            covered["Accept"] = "*/*"  # as the vendor's clients do; errors are JSON all the same
+        outgoing = Outgoing(operation.name, operation.method, path, query, body, covered)
         return await self._dis.carry(outgoing, self._identity, deadline)
 
     async def sleep(self, seconds: float, /) -> None:

@@ -1,11 +1,11 @@
 """The seam between records and their form on the wire.
 
 These structs are the record path's own: pydantic costs six times as much here.
-A codec is chosen by content type; JSON is the one there is now.
+There is a codec for JSON and one for protobuf; `aiodis.wire.forms` chooses between them.
 """
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import msgspec
 
@@ -92,9 +92,14 @@ class RecordLike(Protocol):
 
 
 class RecordCodec(Protocol):
-    """One form of records on the wire."""
+    """One form of records on the wire.
 
-    content_type: str
+    Each `decode` raises msgspec.MsgspecError where the body is not what it should be.
+    """
+
+    name: ClassVar[str]
+    """What it is called in messages."""
+    content_type: ClassVar[str]
 
     def encode_put(
         self, stream_name: str, records: Sequence[RecordLike], stream_id: str | None = None
@@ -102,6 +107,10 @@ class RecordCodec(Protocol):
 
     def decode_put(self, body: bytes) -> PutBody: ...
 
+    def encode_put_reply(self, reply: PutReply) -> bytes: ...
+
     def decode_put_reply(self, body: bytes) -> PutReply: ...
+
+    def encode_get_reply(self, reply: GetReply) -> bytes: ...
 
     def decode_get_reply(self, body: bytes) -> GetReply: ...

@@ -15,6 +15,7 @@ __all__ = ["JsonCodec", "fragment"]
 class JsonCodec:
     """`application/json`: data in base64, everything else as text."""
 
+    name: ClassVar[str] = "JSON"
     content_type: ClassVar[str] = "application/json"
 
     def __init__(self) -> None:
@@ -46,12 +47,28 @@ class JsonCodec:
         """
         return self._put_body.decode(body)
 
+    def encode_put_reply(self, reply: PutReply) -> bytes:
+        """Encode the answer to PutRecords."""
+        return reply.encode()
+
     def decode_put_reply(self, body: bytes) -> PutReply:
-        """Decode the answer to PutRecords."""
+        """Decode the answer to PutRecords.
+
+        Raises:
+            msgspec.MsgspecError: it is not one.
+        """
         return self._put_reply.decode(body)
 
+    def encode_get_reply(self, reply: GetReply) -> bytes:
+        """Encode the answer to GetRecords."""
+        return reply.encode()
+
     def decode_get_reply(self, body: bytes) -> GetReply:
-        """Decode the answer to GetRecords."""
+        """Decode the answer to GetRecords.
+
+        Raises:
+            msgspec.MsgspecError: it is not one.
+        """
         return self._get_reply.decode(body)
 
 

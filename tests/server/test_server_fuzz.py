@@ -82,6 +82,8 @@ HEADERS = st.sampled_from(
         {"X-Auth-Token": "a.b"},
         {"Content-Encoding": "gzip"},
         {"Content-Type": "application/x-protobuf"},
+        {"Content-Encoding": "lz4", "x-dis-lz4-content-length": "20"},
+        {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"},
     ]
 )
 
@@ -116,7 +118,8 @@ async def send_all(calls):
                 async with session.request(method, target, data=body, headers=headers) as response:
                     answer = await response.read()
                 assert response.status < 500, (method, url, body, answer)
-                assert not answer or json.loads(answer) is not None
+                if response.content_type != "application/x-protobuf":
+                    assert not answer or json.loads(answer) is not None
 
 
 async def prepare(session, server):

@@ -186,13 +186,6 @@ async def test_a_body_over_16_mib_is_413(dis):
     assert (await dis.call("GET", "streams"))["total_number"] == 0
 
 
-async def test_compression_and_protobuf_are_refused_plainly(dis):
-    await dis.create()
-    for headers in ({"Content-Encoding": "lz4"}, {"Content-Type": "application/x-protobuf"}):
-        message = await dis.refused("DIS.4200", "POST", "records", data=b"x", headers=headers)
-        assert next(iter(headers)) in message
-
-
 async def test_a_stream_is_found_by_its_id_wherever_it_stands(dis):
     await dis.create("a")
     await dis.create("s")

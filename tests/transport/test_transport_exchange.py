@@ -43,7 +43,7 @@ async def test_a_raw_body_goes_out_as_it_is_and_the_raw_answer_comes_back():
     assert (sent.method, sent.url) == ("POST", "https://dis.example.com/v2/the-project/records")
     assert sent.body == b'{"records":[]}'
     assert sent.headers["Content-Type"] == "application/x-protobuf"
-    assert sent.headers["Accept"] == "application/json"
+    assert sent.headers["Accept"] == "*/*"
     assert sent.headers["X-Project-Id"] == "the-project"
     assert sent.headers["Host"] == "dis.example.com"
     assert sent.headers["User-Agent"].startswith("aiodis/")
@@ -77,6 +77,8 @@ async def test_what_is_signed_is_what_is_sent(scheme, endpoint):
     exchange, session = client(OK, endpoint=endpoint, region="r1", signing=scheme.value)
     await put(exchange)
     await exchange.send(Records.get, query="partition-cursor=a%2Bb%3D")
+    more = {"Content-Encoding": "lz4", "x-dis-lz4-content-length": "14"}
+    await put(exchange, content_type="application/x-protobuf", headers=more)
     for sent in session.requests:
         path, _, query = sent.url.removeprefix(endpoint.removesuffix("/under")).partition("?")
         seen = Unsigned(sent.method, path, query, sent.headers, payload_hash(sent.body or b""))
@@ -89,6 +91,17 @@ async def test_what_is_signed_is_what_is_sent(scheme, endpoint):
         )
         assert found.scheme is scheme
         assert "x-project-id" in sent.headers["Authorization"]
+    last = session.requests[-1].headers
+    assert more.items() <= last.items()
+    for name in ("accept", "content-encoding", "content-type", "x-dis-lz4-content-length"):
+        assert name in last["Authorization"]
+
+
+async def test_json_is_asked_for_unless_another_form_is_sent():
+    exchange, session = client(OK)
+    await put(exchange)
+    assert session.requests[0].headers["Content-Type"] == "application/json"
+    assert session.requests[0].headers["Accept"] == "application/json"
 
 
 @pytest.mark.parametrize(

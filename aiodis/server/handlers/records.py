@@ -14,16 +14,18 @@ from aiodis.api.records import MAX_RECORD_BYTES, Cursor, GetCursor, GetRecords
 from aiodis.api.shared import MAX_SEQUENCE
 from aiodis.record import partition_name
 from aiodis.server import guesses
+from aiodis.server.faults import Faults
 from aiodis.server.refusal import CODES, Refusal
 from aiodis.server.state import State, Stream
 from aiodis.server.storage import PutBlock
-from aiodis.wire.codec import PutBody, PutEntry, PutReply, PutResult
-from aiodis.wire.codec_json import fragment
+from aiodis.wire.codec import GetReply, PutBody, PutEntry, PutReply, PutResult
+from aiodis.wire.codec_json import JsonCodec, fragment
 from aiodis.wire.cursor import CURSOR_LIFE_MS, CursorContent, decode_cursor, encode_cursor
 from aiodis.wire.routing import MAX_HASH
 
-__all__ = ["RecordHandlers", "RecordSlice"]
+__all__ = ["RecordHandlers", "RecordSlice", "partitions_of"]
 
+_JSON: Final = JsonCodec()
 _DEFAULT_TYPE: Final = "AT_SEQUENCE_NUMBER"  # facts 6.1
 
 _THROTTLED: Final = PutResult(error_code="DIS.4303", error_message=CODES["DIS.4303"].message)
@@ -41,6 +43,10 @@ class RecordSlice:
         head = b'{"next_partition_cursor":"%b","records":[' % self.next_partition_cursor.encode()
         return b"".join((head, self.payload, b"]}"))
 
+    def read(self) -> GetReply:
+        """Read the records, for an answer in another form than JSON."""
+        return _JSON.decode_get_reply(self.encode())
+
 
 class RecordHandlers:
     """One method a row of `aiodis.api.Records`."""
@@ -56,9 +62,12 @@ class RecordHandlers:
         sizes = _check_sizes(request.records, stream.rates)
         stream.expire(now_ms)
         put = _Put(stream, request.records, sizes, now_ms)
+        groups = put.route()
+        if self._state.faults.partials:
+            groups = put.fail(groups, self._state.faults)
         blocks = [
             block
-            for number, indexes in put.route().items()
+            for number, indexes in groups.items()
             if (block := put.place(number, indexes, limited=self._state.limited))
         ]
         stream.log.append(blocks, now_ms)
@@ -144,6 +153,18 @@ class _Put:
             groups[target].append(index)
         return groups
 
+    def fail(self, groups: dict[int, list[int]], faults: Faults) -> dict[int, list[int]]:
+        """Let the records fail that a fault is aimed at; give the groups of the others."""
+        name = self._stream.row.stream_name
+        kept = {}
+        for number, indexes in groups.items():
+            failed = faults.fail_records(name, number, indexes)
+            for index, fault in failed.items():
+                self._results[index] = PutResult(error_code=fault.code, error_message=fault.message)
+            if len(failed) < len(indexes):
+                kept[number] = [index for index in indexes if index not in failed]
+        return kept
+
     def place(self, number: int, indexes: list[int], *, limited: bool) -> PutBlock | None:
         """Number one partition's records, as far as its limits allow; the others fail here."""
         records, results = self._records, self._results
@@ -173,6 +194,15 @@ class _Put:
         """Give the results in the order of the records."""
         results = [result for result in self._results if result is not None]
         return PutReply(len(results) - stored, results)
+
+
+def partitions_of(stream: Stream, records: Sequence[PutEntry]) -> frozenset[int]:
+    """Tell where records would go; those without a key do not use up their turns by that."""
+    turn = next(stream.in_turn)
+    stream.turn_to(turn)
+    found = frozenset(_Put(stream, records, (), 0).route())
+    stream.turn_to(turn)
+    return found
 
 
 def _check_sizes(records: Sequence[PutEntry], rates: StreamLimits) -> list[int]:

@@ -1,0 +1,150 @@
+"""Acts out on a request what `Faults` decided: the pauses, the breaks, the spoilt answers."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from email.utils import formatdate
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from aiodis.server.clock import Clock
+from aiodis.server.fault_outcomes import Hang, Reply, Reset, ResetAfter, Truncated
+from aiodis.server.faults import Faults, Plan
+
+__all__ = ["FaultActor"]
+
+_STEP_S: Final = 0.01
+_RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, no time
+
+
+class FaultActor:
+    """The hand of one server's faults. All that waits here ends with `release`.
+
+    Pauses are in real time, also where the server's clock is moved by hand.
+    """
+
+    def __init__(self, faults: Faults, clock: Clock) -> None:
+        self._faults, self._clock = faults, clock
+        self._released = asyncio.Event()
+
+    def release(self) -> None:
+        """Let pauses end, and break the connections of what hangs: the server stops."""
+        self._released.set()
+
+    async def breaks(self, operation: str, request: web.Request) -> bool:
+        """Break the connection of a request that was not read yet, if that is its fault.
+
+        Cancelled, it breaks nothing.
+        """
+        outcome = self._faults.break_connection(operation)
+        if outcome is None:
+            return False
+        if isinstance(outcome, ResetAfter):
+            await _read(request, outcome.bytes)
+        _reset(request)
+        return True
+
+    async def answer(
+        self, request: web.Request, plan: Plan, carry_out: Callable[[], web.Response]
+    ) -> web.Response:
+        """Answer as planned; `carry_out` is called once or never.
+
+        Cancelled, it may have been called already.
+        """
+        await self._pause(plan.before_ms / 1000)
+        instead = plan.ending is not None and plan.ending_phase == "before"
+        response = web.Response() if instead else carry_out()
+        await self._pause(plan.after_ms / 1000)
+        match plan.ending:
+            case Reply(_, status, headers, body):
+                response = web.Response(status=status, headers=headers, body=body)
+            case Hang():
+                await self._until_client_goes(request)
+                _reset(request)
+            case Reset():
+                _reset(request)
+        if plan.skew_s:
+            moment_s = self._clock.now_ms() / 1000 + plan.skew_s
+            response.headers[hdrs.DATE] = formatdate(moment_s, usegmt=True)
+        if plan.bytes_per_s or isinstance(plan.ending, Truncated):
+            return _SpoiltResponse(response, request, plan, self._pause)
+        return response
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._released.wait()
+
+    async def _until_client_goes(self, request: web.Request) -> None:
+        # aiohttp tells a handler that its client went only by cancelling all of them alike.
+        while request.transport is not None and not self._released.is_set():
+            await self._pause(_STEP_S)
+
+
+class _SpoiltResponse(web.Response):
+    """An answer whose head is right, and whose body comes slowly or in part."""
+
+    def __init__(
+        self,
+        response: web.Response,
+        request: web.Request,
+        plan: Plan,
+        pause: Callable[[float], Awaitable[None]],
+    ) -> None:
+        super().__init__(status=response.status, headers=response.headers, body=response.body)
+        self._request, self._plan, self._pause = request, plan, pause
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write the body, as far as it is to come."""
+        body = self.body
+        if not isinstance(body, bytes) or not body:
+            await super().write_eof(data)
+            return
+        kept = _kept(self._plan, len(body))
+        await self._write_slowly(memoryview(body)[:kept])
+        if kept < len(body):
+            if self._request.transport is not None:
+                self._request.transport.close()  # what was written still goes out
+            raise ConnectionResetError("the answer was truncated on purpose")
+        await web.StreamResponse.write_eof(self)
+
+    async def _write_slowly(self, body: memoryview) -> None:
+        await self.write(b"")  # the head goes ahead
+        rate = self._plan.bytes_per_s
+        step = max(1, round(rate * _STEP_S)) if rate else max(1, len(body))
+        for start in range(0, len(body), step):
+            piece = body[start : start + step]
+            if rate:
+                await self._pause(len(piece) / rate)
+            await self.write(piece)
+
+
+def _kept(plan: Plan, size: int) -> int:
+    match plan.ending:
+        case Truncated(_, None):
+            return size // 2
+        case Truncated(_, int(count)):
+            return min(count, size)
+    return size
+
+
+async def _read(request: web.Request, count: int) -> None:
+    """Read that many bytes of the body, or all of it; the client may go meanwhile."""
+    with suppress(ConnectionError, web.RequestPayloadError):
+        while count > 0 and (piece := await request.content.read(count)):
+            count -= len(piece)
+
+
+def _reset(request: web.Request) -> None:
+    """Break the connection with a RST, and drop what was to be written."""
+    transport = request.transport
+    if transport is None:
+        return
+    if (sock := transport.get_extra_info("socket")) is not None:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+    transport.abort()
