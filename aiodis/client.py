@@ -13,6 +13,7 @@ from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
 from aiodis.consumer import Consumer
 from aiodis.credentials import Credentials
 from aiodis.errors import ClosedError
+from aiodis.observe import NO_OBSERVER, Observer
 from aiodis.producer import Producer
 from aiodis.transport.exchange import Exchange
 
@@ -38,13 +39,20 @@ class DISClient:
     """A client of DIS, used as an async context manager.
 
     Takes the fields of `ClientSettings` as keywords. Credentials that are not
-    given are read from the environment. Nothing is opened before it is entered.
+    given are read from the environment. `observer` is told metrics and spans
+    (`aiodis.observe`). Nothing is opened before it is entered.
 
     Raises:
         ConfigError: settings that cannot work, or no credentials.
     """
 
-    def __init__(self, settings: ClientSettings | None = None, **changes: Any) -> None:
+    def __init__(
+        self,
+        settings: ClientSettings | None = None,
+        *,
+        observer: Observer = NO_OBSERVER,
+        **changes: Any,
+    ) -> None:
         if settings is None:
             settings = ClientSettings(**changes)
         elif changes:
@@ -52,6 +60,7 @@ class DISClient:
         credentials = settings.credentials or Credentials.from_env()
         self.settings = settings.model_copy(update={"credentials": credentials})
         self._exchange = Exchange(self.settings, credentials)
+        self._observer = observer
         self.streams = Streams(self._exchange)
         self.apps = Apps(self._exchange)
         self.checkpoints = Checkpoints(self._exchange)
@@ -107,7 +116,9 @@ class DISClient:
     @_takes(ProducerSettings)
     def producer(self, stream_name: str, **settings: Any) -> Producer:
         """Make a producer for a stream, with the fields of `ProducerSettings` as keywords."""
-        producer = Producer(self._exchange, stream_name, ProducerSettings(**settings))
+        producer = Producer(
+            self._exchange, stream_name, ProducerSettings(**settings), self._observer
+        )
         self._made.add(producer)
         return producer
 

@@ -171,6 +171,8 @@ class ProducerSettings(_Settings):
     rate_limit_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     metadata_max_age_ms: Positive = 300_000
     close_timeout_ms: NotNegative = 30_000
+    wire_format: Literal["json", "protobuf"] = "json"
+    compression: Literal["none", "lz4", "zstd", "snappy"] = "none"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

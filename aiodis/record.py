@@ -50,20 +50,20 @@ class Record:
     timestamp_ms: int | None = None
 
 
-class RecordMetadata(NamedTuple):
-    """Where a record went.
+class RecordMetadata(msgspec.Struct, frozen=True, gc=False):
+    """Where a record went. `sequence_number` is None if the service named none.
 
     `attempts` counts the tries of its request. `reordered` says that a record
     accepted later for the same partition was written before this one.
     """
 
     partition_id: str
-    sequence_number: int
+    sequence_number: int | None
     attempts: int = 1
     reordered: bool = False
 
 
-class ReceivedRecord(msgspec.Struct, omit_defaults=True):
+class ReceivedRecord(msgspec.Struct, omit_defaults=True, gc=False):
     """One record as read. `timestamp` is in milliseconds since the epoch."""
 
     sequence_number: int

@@ -18,11 +18,13 @@ class ByteBudget:
 
     def __init__(self, limit: int) -> None:
         self.limit = self.free = limit
+        self.is_crowded = False
+        """Whether somebody waits, so that nobody may go ahead of them."""
         self._waiters: deque[tuple[asyncio.Future[None], int]] = deque()
 
     def try_take(self, size: int) -> bool:
         """Take the bytes if they are free and nobody waits."""
-        if self._waiters or size > self.free:
+        if self.is_crowded or size > self.free:
             return False
         self.free -= size
         return True
@@ -37,6 +39,7 @@ class ByteBudget:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append((waiter, size))
+        self.is_crowded = True
         try:
             async with asyncio.timeout(timeout_s):
                 await waiter
@@ -72,7 +75,8 @@ class ByteBudget:
                 self.free -= size
                 waiter.set_result(None)
             else:
-                return
+                break
+        self.is_crowded = bool(self._waiters)
 
     def fail(self, error: BaseException) -> None:
         """Let everyone who waits fail with a copy of the error."""
@@ -80,3 +84,4 @@ class ByteBudget:
             waiter, _ = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_exception(copy.copy(error))
+        self.is_crowded = False

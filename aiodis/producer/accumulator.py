@@ -4,77 +4,103 @@ Plain code: a record's receipt is an object nobody here looks into. Order is the
 order of acceptance, kept through everything that is put back.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from aiodis.record import Record
 
-__all__ = ["Entry", "Epoch", "PartitionQueue"]
+__all__ = ["Entry", "PartitionQueue", "Route"]
 
 
-class Epoch:
-    """What was accepted between two flushes, and what became of it."""
+class Route:
+    """Where records go that are routed alike; made once a key, shared by all its records.
 
-    __slots__ = ("accepted", "delivered", "failed")
-
-    def __init__(self) -> None:
-        self.accepted = self.delivered = self.failed = 0
-
-    @property
-    def pending(self) -> int:
-        """How many have no outcome yet."""
-        return self.accepted - self.delivered - self.failed
-
-
-class Entry:
-    """One accepted record until its outcome. It stands in for a `Record` when encoded."""
+    `tail` is the codec's encoding of it. `lane` is the lane it was assigned to.
+    `spread` records have no key, and `pinned` ones a partition of the user's choice.
+    """
 
     __slots__ = (
-        "ambiguous",
-        "attempts",
-        "callback",
-        "data",
-        "deadline",
-        "epoch",
         "explicit_hash_key",
         "lane",
-        "order",
         "partition_id",
         "partition_key",
         "pinned",
-        "receipt",
-        "settled",
-        "size",
         "spread",
+        "tail",
         "timestamp_ms",
+        "weight",
     )
 
-    def __init__(
-        self,
-        record: Record,
-        *,
-        size: int,
-        order: int,
-        deadline: float,
-        epoch: Epoch,
-        receipt: Any,
-        callback: Any = None,
-    ) -> None:
-        self.data = record.data
+    def __init__(self, record: Record, *, lane: Any, weight: int) -> None:
         self.partition_key = record.partition_key
         self.explicit_hash_key = record.explicit_hash_key
-        self.partition_id = record.partition_id
         self.timestamp_ms = record.timestamp_ms
+        self.partition_id = record.partition_id
         self.pinned = record.partition_id is not None
         self.spread = (
             record.partition_key is None and record.explicit_hash_key is None and not self.pinned
         )
-        self.size, self.order, self.deadline = size, order, deadline
-        self.epoch, self.receipt, self.callback = epoch, receipt, callback
-        self.attempts = 0
-        self.ambiguous = self.settled = False
-        self.lane: Any = None
+        if self.spread:
+            self.partition_id = lane.name  # spread by us: the service is told where
+        self.lane = lane
+        self.weight = weight
+        self.tail = b""
+
+    def record(self, data: bytes) -> Record:
+        """Make the record as it was given, to be routed anew."""
+        return Record(
+            data,
+            self.partition_key,
+            self.explicit_hash_key,
+            self.partition_id if self.pinned else None,
+            self.timestamp_ms,
+        )
+
+
+class Entry(msgspec.Struct, gc=False, eq=False):
+    """One accepted record until its outcome. It stands in for a `Record` when encoded.
+
+    A struct without garbage collection: there are as many as records wait, and
+    none is part of a cycle once it left its queue.
+    """
+
+    data: bytes
+    route: Any
+    receipt: Any
+    order: int
+    deadline: float
+    size: int
+    callback: Any = None
+    attempts: int = 0
+    ambiguous: bool = False
+    settled: bool = False
+    admitted: bool = True
+
+    @property
+    def partition_key(self) -> str | None:
+        """The record's key."""
+        key: str | None = self.route.partition_key
+        return key
+
+    @property
+    def explicit_hash_key(self) -> int | None:
+        """The record's hash."""
+        hashed: int | None = self.route.explicit_hash_key
+        return hashed
+
+    @property
+    def partition_id(self) -> str | None:
+        """The partition the service is told, if it is."""
+        partition_id: str | None = self.route.partition_id
+        return partition_id
+
+    @property
+    def timestamp_ms(self) -> int | None:
+        """The record's own time."""
+        timestamp: int | None = self.route.timestamp_ms
+        return timestamp
 
 
 class PartitionQueue:
@@ -85,20 +111,13 @@ class PartitionQueue:
     """
 
     def __init__(self) -> None:
-        self.entries: deque[Entry] = deque()
+        self.entries: list[Entry] = []
         self.size = 0
         self.since = 0.0
         """When the oldest batch began to linger."""
         self.due = False
         """Whether what waits goes without lingering further."""
         self.highest_delivered = -1
-
-    def append(self, entry: Entry, now: float) -> None:
-        """Add the newest record."""
-        if not self.entries:
-            self.since = now
-        self.entries.append(entry)
-        self.size += len(entry.data)
 
     def ready_at(self, *, linger: float, max_records: int, max_bytes: int) -> float | None:
         """Say when a batch may go: None when nothing waits, a past time when it is full or due."""
@@ -108,28 +127,40 @@ class PartitionQueue:
             return 0.0
         return self.since + linger
 
-    def take(self, now: float, *, max_records: int, max_bytes: int) -> list[Entry]:
-        """Take a batch off the head: at least one record, then as many as fit."""
-        taken: list[Entry] = []
-        size = 0
-        entries = self.entries
-        while entries and len(taken) < max_records:
-            more = len(entries[0].data)
-            if taken and size + more > max_bytes:
-                break
-            size += more
-            taken.append(entries.popleft())
-        self.size -= size
+    def take(self, now: float, *, max_records: int, max_bytes: int) -> tuple[list[Entry], int]:
+        """Take a batch off the head, and say its bytes of data.
+
+        It holds at least one record, then as many as fit.
+        """
         self.since = now
+        entries = self.entries
+        if len(entries) <= max_records and self.size <= max_bytes:
+            size, self.size = self.size, 0
+            self.entries, self.due = [], False
+            return entries, size
+        count = size = 0
+        for entry in entries[:max_records]:
+            more = len(entry.data)
+            if count and size + more > max_bytes:
+                break
+            count += 1
+            size += more
+        taken = entries[:count]
+        del entries[:count]
+        self.size -= size
         if not entries:
             self.due = False
-        return taken
+        return taken, size
 
     def expire(self, now: float) -> list[Entry]:
         """Take off the records whose time is over; they are the oldest ones."""
-        gone: list[Entry] = []
-        while self.entries and self.entries[0].deadline <= now:
-            gone.append(self.entries.popleft())
+        count = 0
+        for entry in self.entries:
+            if entry.deadline > now:
+                break
+            count += 1
+        gone = self.entries[:count]
+        del self.entries[:count]
         self.size -= sum(len(entry.data) for entry in gone)
         if not self.entries:
             self.due = False
@@ -137,16 +168,14 @@ class PartitionQueue:
 
     def put_back(self, entries: Iterable[Entry], now: float) -> None:
         """Return records to their place in the order."""
-        merged = sorted([*entries, *self.entries], key=lambda entry: entry.order)
         if not self.entries:
             self.since = now
-        self.entries = deque(merged)
-        self.size = sum(len(entry.data) for entry in merged)
+        self.entries = sorted([*entries, *self.entries], key=lambda entry: entry.order)
+        self.size = sum(len(entry.data) for entry in self.entries)
         self.due = True
 
     def drain(self) -> list[Entry]:
         """Take everything."""
-        taken = list(self.entries)
-        self.entries.clear()
+        taken, self.entries = self.entries, []
         self.size, self.due = 0, False
         return taken

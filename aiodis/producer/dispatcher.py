@@ -2,18 +2,23 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Final
+
+import msgspec
 
 from aiodis.api.limits import MAX_RECORDS_PER_REQUEST
 from aiodis.api.records import Records
+from aiodis.config import ProducerSettings
 from aiodis.errors import DecodeError, DISError
 from aiodis.producer.accumulator import Entry
 from aiodis.producer.ledger import Ledger
 from aiodis.producer.outcome import Next, Verdict, after_error, record_error
 from aiodis.transport.exchange import Exchange
-from aiodis.wire.codec import PutReply
-from aiodis.wire.codec_json import JsonCodec
+from aiodis.transport.session import Answer
+from aiodis.wire.codec import WrittenResult
+from aiodis.wire.compression import compress
+from aiodis.wire.forms import codec_for, codec_of
 
 __all__ = ["Dispatcher"]
 
@@ -25,13 +30,19 @@ _AGAIN: Final = {Verdict.RETRY: Next.RETRY, Verdict.REROUTE: Next.REROUTE}
 
 
 class _Job:
-    """One partition's batch on its way."""
+    """One partition's batch on its way, and its size in bytes of data."""
 
-    __slots__ = ("done", "entries", "size")
+    __slots__ = ("done", "entries", "is_fresh", "size")
 
-    def __init__(self, entries: list[Entry], done: asyncio.Future[list[Next]]) -> None:
-        self.entries, self.done = entries, done
-        self.size = sum(len(entry.data) for entry in entries)
+    def __init__(
+        self,
+        entries: list[Entry],
+        size: int,
+        done: asyncio.Future[list[Next] | None],
+        *,
+        is_fresh: bool,
+    ) -> None:
+        self.entries, self.size, self.done, self.is_fresh = entries, size, done, is_fresh
 
 
 class _Search:
@@ -56,29 +67,34 @@ class Dispatcher:
         stream_name: str,
         ledger: Ledger,
         *,
-        max_in_flight: int,
+        settings: ProducerSettings,
         request_bytes: int,
         on_stream_gone: Callable[[DISError], None],
         spawn: Callable[[Coroutine[None, None, None]], object],
     ) -> None:
         self._exchange, self._stream_name, self._ledger = exchange, stream_name, ledger
         self.request_bytes = request_bytes
+        self.codec = codec_of(settings.wire_format)
+        self._compression = settings.compression
+        self._timeout = settings.delivery_timeout_ms / 1000
         self._on_stream_gone, self._spawn = on_stream_gone, spawn
-        self._codec = JsonCodec()
-        self._slots = asyncio.Semaphore(max_in_flight)
+        self._slots = asyncio.Semaphore(settings.max_in_flight)
         self._outbox: deque[_Job] = deque()
         self._filled = asyncio.Event()
 
-    async def deliver(self, entries: list[Entry]) -> list[Next]:
+    async def deliver(
+        self, entries: list[Entry], size: int, *, is_fresh: bool
+    ) -> list[Next] | None:
         """Send one partition's batch, and say what becomes of each record.
 
-        Delivered and failed records are settled by then. Cancelled, the batch
-        may still be sent.
+        None says that all were delivered. Delivered and failed records are
+        settled by then. Cancelled, the batch may still be sent.
         """
-        job = _Job(entries, asyncio.get_running_loop().create_future())
-        self._outbox.append(job)
+        done = asyncio.get_running_loop().create_future()
+        self._outbox.append(_Job(entries, size, done, is_fresh=is_fresh))
         self._filled.set()
-        return await job.done
+        nexts: list[Next] | None = await done
+        return nexts
 
     async def run(self) -> None:
         """Send what is handed over, until cancelled."""
@@ -107,9 +123,9 @@ class Dispatcher:
             jobs.append(self._outbox.popleft())
         return jobs
 
-    async def _request(self, jobs: Sequence[_Job]) -> None:
+    async def _request(self, jobs: list[_Job]) -> None:
         try:
-            nexts = await self._put([e for job in jobs for e in job.entries], _Search())
+            await self._carry_out(jobs)
         except BaseException as exc:
             for job in jobs:
                 if not job.done.done():
@@ -117,39 +133,76 @@ class Dispatcher:
             raise
         finally:
             self._slots.release()
+
+    async def _carry_out(self, jobs: list[_Job]) -> None:
+        entries = jobs[0].entries if len(jobs) == 1 else [e for job in jobs for e in job.entries]
+        begun = asyncio.get_running_loop().time()
+        try:
+            results, attempts, ambiguous = await self._put(
+                entries,
+                [len(job.entries) for job in jobs],
+                min(job.entries[0].deadline for job in jobs),
+            )
+        except DISError as error:
+            nexts = await self._after(error, entries, _Search())
+            start = 0
+            for job in jobs:
+                _end(job, nexts[start : start + len(job.entries)])
+                start += len(job.entries)
+            return
+        now = asyncio.get_running_loop().time()
+        oldest = min(job.entries[0].deadline for job in jobs) - self._timeout
+        self._ledger.meter.took(now - begun, now - oldest)
         start = 0
         for job in jobs:
-            end = start + len(job.entries)
-            if not job.done.done():
-                job.done.set_result(nexts[start:end])
-            start = end
+            part = results[start : start + len(job.entries)]
+            start += len(job.entries)
+            if not job.done.done():  # else its lane is gone, and its records have their outcome
+                _end(
+                    job,
+                    self._ledger.settle(
+                        job.entries,
+                        part,
+                        attempts=attempts,
+                        ambiguous=ambiguous,
+                        is_fresh=job.is_fresh,
+                    ),
+                )
 
-    async def _put(self, entries: list[Entry], search: _Search) -> list[Next]:
-        body = self._codec.encode_put(self._stream_name, entries)
-        self._ledger.stats.requests += 1
-        try:
-            exchanged = await self._exchange.send(
-                Records.put, body=body, deadline=min(entry.deadline for entry in entries)
-            )
-            reply = self._read(exchanged.answer.body, len(entries))
-        except DISError as error:
-            return await self._after(error, entries, search)
-        search.delivered += 1
-        return self._ledger.settle(
-            entries, reply.records, attempts=exchanged.attempts, ambiguous=exchanged.ambiguous
+    async def _put(
+        self, entries: list[Entry], batches: list[int], deadline: float
+    ) -> tuple[list[WrittenResult], int, bool]:
+        """Send one request; give its results, its tries, and whether an earlier try counts too."""
+        body, headers = compress(
+            self.codec.encode_batch(self._stream_name, entries), self._compression
         )
-
-    def _read(self, body: bytes, count: int) -> PutReply:
-        reply = Records.put.decode(body, status=200)
-        if len(reply.records) != count:
-            raise DecodeError(
-                f"records.put: {count} records sent, {len(reply.records)} results came back",
-                status=200,
-                head=body,
+        ledger = self._ledger
+        ledger.stats.requests += 1
+        ledger.meter.buffered(ledger.buffer.limit - ledger.buffer.free)
+        with ledger.meter.request(batches, len(body)) as span:
+            answer, attempts, ambiguous = await self._exchange.send(
+                Records.put,
+                body=body,
+                deadline=deadline,
+                content_type=self.codec.content_type,
+                headers=headers,
             )
-        return reply
+            results = self._read(answer, len(entries))
+            span.set(attempts=attempts)
+        return results, attempts, ambiguous
+
+    def _read(self, answer: Answer, count: int) -> list[WrittenResult]:
+        codec = codec_for(answer.headers.get("Content-Type", ""))
+        try:
+            results = codec.decode_results(answer.body)
+        except msgspec.MsgspecError as exc:
+            raise _unreadable(answer, f"the answer is no {codec.name} of results") from exc
+        if len(results) != count:
+            raise _unreadable(answer, f"{count} records sent, {len(results)} results came back")
+        return results
 
     async def _after(self, error: DISError, entries: list[Entry], search: _Search) -> list[Next]:
+        """Decide on a request that failed as a whole; say what becomes of each record."""
         ambiguous = isinstance(error, DecodeError) or bool(getattr(error, "ambiguous", False))
         for entry in entries:
             entry.attempts += 1
@@ -157,13 +210,44 @@ class Dispatcher:
         verdict = after_error(error, entries)
         if verdict is Verdict.SPLIT and not search.hopeless:
             half = len(entries) // 2
-            first = await self._put(entries[:half], search)
-            return first + await self._put(entries[half:], search)
+            first = await self._again(entries[:half], search)
+            return first + await self._again(entries[half:], search)
         if verdict in _AGAIN:
-            self._ledger.stats.retried += len(entries)
+            self._ledger.again(0, len(entries))
             return [_AGAIN[verdict]] * len(entries)
         search.refused += 1
-        self._ledger.fail(entries, lambda entry: record_error(error, ambiguous=entry.ambiguous))
-        if verdict is Verdict.STREAM_GONE:
+        gone = verdict is Verdict.STREAM_GONE
+        self._ledger.fail(
+            entries,
+            lambda entry: record_error(error, ambiguous=entry.ambiguous),
+            "stream_gone" if gone else "refused",
+        )
+        if gone:
             self._on_stream_gone(error)
         return [Next.FAILED] * len(entries)
+
+    async def _again(self, entries: list[Entry], search: _Search) -> list[Next]:
+        """Send a part of a request that was refused as a whole."""
+        try:
+            results, attempts, ambiguous = await self._put(
+                entries, [len(entries)], min(entry.deadline for entry in entries)
+            )
+        except DISError as error:
+            return await self._after(error, entries, search)
+        search.delivered += 1
+        nexts = [
+            self._ledger.settle(
+                [entry], [result], attempts=attempts, ambiguous=ambiguous, is_fresh=False
+            )
+            for entry, result in zip(entries, results, strict=True)
+        ]
+        return [Next.DELIVERED if found is None else found[0] for found in nexts]
+
+
+def _end(job: _Job, nexts: list[Next] | None) -> None:
+    if not job.done.done():
+        job.done.set_result(nexts)
+
+
+def _unreadable(answer: Answer, why: str) -> DecodeError:
+    return DecodeError(f"records.put: {why}", status=answer.status, head=answer.body)

@@ -2,7 +2,7 @@
 
 A lane goes through these one after the other, so a partition has one request in
 flight and what is repeated goes before anything newer: order needs no further
-bookkeeping. With `ordering="none"` several workers share a lane.
+bookkeeping. With the other orderings several workers share a lane.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Final
 
 from aiodis.config import ProducerSettings
 from aiodis.pacing.limiter import PartitionLimiter
-from aiodis.producer.accumulator import Entry, PartitionQueue
+from aiodis.producer.accumulator import Entry, PartitionQueue, Route
 from aiodis.producer.dispatcher import Dispatcher
 from aiodis.producer.ledger import Ledger
 from aiodis.producer.outcome import Next
@@ -45,12 +45,16 @@ class Lane:
     ) -> None:
         self.name: Final = partition_name(partition)
         self.queue = PartitionQueue()
+        self.spread: Route | None = None
+        """The route of records without a key, once there is one."""
         self.hands: dict[int, list[Entry]] = {}
         self.after: set[asyncio.Future[None]] = set()
         """Ends of other lanes' batches that hold older records of keys which are ours now."""
         self._ends: dict[int, asyncio.Future[None]] = {}
+        self._loop = asyncio.get_running_loop()
         self._settings, self._dispatcher, self._ledger = settings, dispatcher, ledger
         self._limiter = limiter
+        self._linger = settings.linger_ms / 1000
         self._max_records = settings.batch_max_records
         self._max_bytes = batch_bytes
         if limiter is not None:
@@ -59,15 +63,19 @@ class Lane:
             self._max_bytes = min(self._max_bytes, limiter.batch_bytes)
         self._on_lingered, self._reroute = on_lingered, reroute
         self._wake = asyncio.Event()
+        self._is_idle = self._is_lingering = False
 
-    def append(self, entry: Entry, now: float) -> None:
-        """Add a record, and wake the lane when that makes a batch."""
+    def append(self, entry: Entry, size: int) -> None:
+        """Add a record of `size` bytes of data, and wake the lane if it waits for that."""
         queue = self.queue
-        queue.append(entry, now)
-        if (
-            len(queue.entries) == 1
-            or len(queue.entries) >= self._max_records
-            or queue.size >= self._max_bytes
+        queue.entries.append(entry)
+        queue.size += size
+        if self._is_idle:
+            self._is_idle = False
+            queue.since = self._loop.time()
+            self._wake.set()
+        elif self._is_lingering and (
+            queue.size >= self._max_bytes or len(queue.entries) >= self._max_records
         ):
             self._wake.set()
 
@@ -92,29 +100,27 @@ class Lane:
 
     async def work(self, worker: int) -> None:
         """Carry batches until cancelled."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         while True:
             await self._until_ready()
             if self.after:
                 await asyncio.wait(self.after)
                 self.after.clear()
                 continue
-            taken = self.queue.take(
+            taken, size = self.queue.take(
                 loop.time(), max_records=self._max_records, max_bytes=self._max_bytes
             )
             self.hands[worker] = taken
             end = self._ends[worker] = loop.create_future()
-            await self._carry(taken, worker)
+            await self._carry(taken, size, worker)
             self.hands[worker] = []
             end.set_result(None)
 
     async def _until_ready(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         while True:
             at = self.queue.ready_at(
-                linger=self._settings.linger_ms / 1000,
-                max_records=self._max_records,
-                max_bytes=self._max_bytes,
+                linger=self._linger, max_records=self._max_records, max_bytes=self._max_bytes
             )
             if at is not None and at <= loop.time() + _EARLY_S:
                 if at:
@@ -122,30 +128,34 @@ class Lane:
                 return
             self._wake.clear()
             timer = loop.call_at(at, self._wake.set) if at is not None else None
+            self._is_idle, self._is_lingering = at is None, at is not None
             try:
                 await self._wake.wait()
             finally:
+                self._is_idle = self._is_lingering = False
                 if timer:
                     timer.cancel()
 
-    async def _carry(self, entries: list[Entry], worker: int) -> None:
-        loop = asyncio.get_running_loop()
+    async def _carry(self, entries: list[Entry], size: int, worker: int) -> None:
+        """Send a batch, and again what is to be sent again, until each record has an outcome."""
         tries = 0
         while entries:
             if self._limiter is not None:
-                await self._limiter.acquire(sum(len(e.data) for e in entries), len(entries))
-            entries = self._ledger.expire(entries, loop.time())
+                await self._limiter.acquire(size, len(entries))
+            kept = self._ledger.expire(entries, self._loop.time())
+            if kept is not entries:
+                entries, size = kept, _size_of(kept)
             if not entries:
                 return
-            nexts = await self._dispatcher.deliver(entries)
-            if nexts.count(Next.DELIVERED) == len(nexts):
+            nexts = await self._dispatcher.deliver(entries, size, is_fresh=tries == 0)
+            if nexts is None:
                 return
-            pairs = list(zip(entries, nexts, strict=True))
-            moved = [entry for entry, following in pairs if following is Next.REROUTE]
+            if Next.THROTTLED in nexts:
+                self._slow_down()
+            moved = [e for e, n in zip(entries, nexts, strict=True) if n is Next.REROUTE]
             again = (Next.RETRY, Next.THROTTLED)
-            if self._limiter is not None and Next.THROTTLED in nexts:
-                self._limiter.throttled()
-            entries = [entry for entry, following in pairs if following in again]
+            entries = [e for e, n in zip(entries, nexts, strict=True) if n in again]
+            size = _size_of(entries)
             self.hands[worker] = entries + moved
             if moved:
                 await self._reroute(moved)
@@ -154,13 +164,21 @@ class Lane:
                 await self._pause(tries, entries)
                 tries += 1
 
+    def _slow_down(self) -> None:
+        if self._limiter is not None:
+            self._limiter.throttled()
+            self._ledger.meter.pace(self.name, self._limiter.share)
+
     async def _pause(self, tries: int, entries: list[Entry]) -> None:
         settings = self._settings
-        longest = (
-            min(settings.retry_backoff_ms * 2 ** min(tries, 30), settings.retry_backoff_max_ms)
-            / 1000
+        longest = min(
+            settings.retry_backoff_ms * 2 ** min(tries, 30), settings.retry_backoff_max_ms
         )
-        pause = random.uniform(0, longest)  # noqa: S311 - full jitter, no secret
+        pause = random.uniform(0, longest / 1000)  # noqa: S311 - full jitter, no secret
         if entries:
-            pause = min(pause, max(0.0, entries[0].deadline - asyncio.get_running_loop().time()))
+            pause = min(pause, max(0.0, entries[0].deadline - self._loop.time()))
         await asyncio.sleep(pause)
+
+
+def _size_of(entries: list[Entry]) -> int:
+    return sum([len(entry.data) for entry in entries])

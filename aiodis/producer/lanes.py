@@ -7,28 +7,38 @@ is old, the stream is described again, and what waits moves in its order.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from aiodis.api.limits import StreamLimits
 from aiodis.api.streams import Streams
 from aiodis.config import ProducerSettings
 from aiodis.errors import DISError, NotFoundError, RecordError
 from aiodis.pacing.limiter import PartitionLimiter
-from aiodis.producer.accumulator import Entry
+from aiodis.producer.accumulator import Entry, Route
 from aiodis.producer.dispatcher import Dispatcher
 from aiodis.producer.lane import Lane
 from aiodis.producer.ledger import Ledger
 from aiodis.producer.router import Router
+from aiodis.record import Record
 
-__all__ = ["Lanes"]
+__all__ = ["ENTRY_BYTES", "LONGEST_KEY_KEPT", "Lanes"]
 
 _log = logging.getLogger("aiodis.producer")
+
+ENTRY_BYTES: Final = 400
+"""What a record takes besides its data and key: its entry, its future, its places in queues."""
+
+LONGEST_KEY_KEPT: Final = 1024
+"""Keys longer than this are routed anew each time."""
+
+_MOST_ROUTES: Final = 100_000
 
 
 class Lanes:
     """Assigns records to lanes.
 
-    Invariant: each queued record is in the lane that the current map says.
+    Invariant: each queued record is in the lane that the current map says, and
+    every route in `routes` is of the current map.
     """
 
     def __init__(
@@ -48,13 +58,44 @@ class Lanes:
         self._router, self._limits = router, limits
         self._dispatcher, self._ledger, self._spawn = dispatcher, ledger, spawn
         self._on_stream_gone = on_stream_gone
+        self.routes: dict[str, Route] = {}
+        """Routes by key, for records that have nothing but a key."""
         self._by_partition: dict[int, Lane] = {}
         self._mapping = asyncio.Lock()
         self._mapped_at = asyncio.get_running_loop().time()
 
-    def add(self, entry: Entry, now: float) -> None:
-        """Queue a record where it belongs."""
-        self._assign(entry).append(entry, now)
+    def route(self, record: Record) -> Route:
+        """Find where a record goes; the routes of plain keys are kept."""
+        key = record.partition_key
+        is_plain = (
+            record.explicit_hash_key is None
+            and record.partition_id is None
+            and record.timestamp_ms is None
+        )
+        if is_plain and key is not None and (known := self.routes.get(key)):
+            return known
+        number = self._router.route(key, record.explicit_hash_key, record.partition_id)
+        lane = self._by_partition.get(number) or self._open(number)
+        if is_plain and key is None and lane.spread is not None:
+            return lane.spread
+        route = Route(record, lane=lane, weight=len(key or "") + ENTRY_BYTES)
+        route.tail = self._dispatcher.codec.tail(route)
+        if is_plain:
+            self._keep(route)
+        return route
+
+    def current(self, route: Route) -> Route:
+        """Give a route as it is by the current map."""
+        return self.route(route.record(b""))
+
+    def _keep(self, route: Route) -> None:
+        key = route.partition_key
+        if key is None:
+            route.lane.spread = route
+        elif len(key) <= LONGEST_KEY_KEPT:
+            if len(self.routes) >= _MOST_ROUTES:
+                self.routes.clear()
+            self.routes[key] = route
 
     def hurry(self) -> None:
         """Send all that waits without lingering further."""
@@ -76,18 +117,6 @@ class Lanes:
         old = (now - self._mapped_at) * 1000 > self._settings.metadata_max_age_ms
         if old or self._ledger.misrouted:
             await self._refresh(self._router)
-
-    def _assign(self, entry: Entry) -> Lane:
-        lane = self._lane_of(entry)
-        entry.lane = lane
-        if entry.spread:
-            entry.partition_id = lane.name  # spread by us: the service is told where
-        return lane
-
-    def _lane_of(self, entry: Entry) -> Lane:
-        partition_id = entry.partition_id if entry.pinned else None
-        number = self._router.route(entry.partition_key, entry.explicit_hash_key, partition_id)
-        return self._by_partition.get(number) or self._open(number)
 
     def _open(self, number: int) -> Lane:
         lane = self._by_partition[number] = Lane(
@@ -118,12 +147,13 @@ class Lanes:
         """Send records on that met a partition which takes no more."""
         await self._refresh(self._router)
         active = self._router.names.values()
-        lost = [entry for entry in entries if entry.pinned and entry.lane.name not in active]
-        self._ledger.fail(lost, _no_such_partition)
+        lost = [e for e in entries if e.route.pinned and e.route.lane.name not in active]
+        self._ledger.fail(lost, _no_such_partition, "refused")
         now = asyncio.get_running_loop().time()
         for entry in entries:
             if not entry.settled:
-                self._assign(entry).queue.put_back([entry], now)
+                entry.route = self.current(entry.route)
+                entry.route.lane.queue.put_back([entry], now)
         self.hurry()
 
     async def _refresh(self, known: Router) -> None:
@@ -131,29 +161,35 @@ class Lanes:
         async with self._mapping:
             if self._router is not known:
                 return
-            now = self._mapped_at = asyncio.get_running_loop().time()
+            self._mapped_at = asyncio.get_running_loop().time()
             self._ledger.misrouted = False
-            try:
-                description = await self._streams.describe_all(self._stream_name)
-                self._router = Router(description.partitions)
-            except NotFoundError as exc:
-                self._on_stream_gone(exc)
-            except (DISError, ValueError) as exc:
-                _log.warning("stream %s: partitions not refreshed: %s", self._stream_name, exc)
-            else:
-                self._move(now)
+            with self._ledger.meter.span("producer.refresh") as span:
+                try:
+                    description = await self._streams.describe_all(self._stream_name)
+                    self._router = Router(description.partitions)
+                except NotFoundError as exc:
+                    span.fail(exc)
+                    self._on_stream_gone(exc)
+                except (DISError, ValueError) as exc:
+                    span.fail(exc)
+                    _log.warning("stream %s: partitions not refreshed: %s", self._stream_name, exc)
+                else:
+                    span.set(partitions=len(description.partitions))
+                    self._move()
 
-    def _move(self, now: float) -> None:
+    def _move(self) -> None:
         """Put what waits where the new map says; it waits there for what is on its way."""
+        self.routes.clear()
         for entry in sorted(self.waiting(), key=lambda entry: entry.order):
-            self.add(entry, now)
+            entry.route = self.current(entry.route)
+            entry.route.lane.append(entry, len(entry.data))
         for lane in list(self._by_partition.values()):
             for entry, end in lane.held():
-                if not entry.spread and (heir := self._lane_of(entry)) is not lane:
+                if not entry.route.spread and (heir := self.current(entry.route).lane) is not lane:
                     heir.after.add(end)
 
 
 def _no_such_partition(entry: Entry) -> RecordError:
     return RecordError(
-        f"{entry.lane.name} takes no records", code="DIS.4302", ambiguous=entry.ambiguous
+        f"{entry.route.lane.name} takes no records", code="DIS.4302", ambiguous=entry.ambiguous
     )

@@ -1,7 +1,7 @@
-"""The outcomes: receipts, counts and the room given back, in one pass per request."""
+"""The outcomes: receipts, counts and the room given back, in one pass per batch."""
 
-import asyncio
 import logging
+from asyncio import InvalidStateError
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +9,12 @@ from typing import Any
 from aiodis.errors import DeliveryTimeoutError, KeyPausedError, RecordError
 from aiodis.pacing.budget import ByteBudget
 from aiodis.producer.accumulator import Entry
+from aiodis.producer.epochs import Epochs
 from aiodis.producer.key_order import KeyOrder
+from aiodis.producer.meter import Meter
 from aiodis.producer.outcome import Next, after_result
 from aiodis.record import RecordMetadata
-from aiodis.wire.codec import PutResult
+from aiodis.wire.codec import WrittenResult
 
 __all__ = ["Ledger", "Outcome", "ProducerStats"]
 
@@ -27,8 +29,8 @@ class ProducerStats:
     """Counts since the producer started; records unless the name says otherwise."""
 
     accepted: int = 0
-    accepted_bytes: int = 0
     delivered: int = 0
+    delivered_bytes: int = 0
     failed: int = 0
     retried: int = 0
     throttled: int = 0
@@ -48,12 +50,14 @@ class Ledger:
         self,
         buffer: ByteBudget,
         *,
+        meter: Meter,
         key_order: KeyOrder | None,
         release: Callable[[Entry], None],
         on_progress: Callable[[], None],
     ) -> None:
-        self.buffer = buffer
+        self.buffer, self.meter = buffer, meter
         self.stats = ProducerStats()
+        self.epochs = Epochs()
         self.key_order = key_order
         self._release, self._on_progress = release, on_progress
         self.misrouted = False
@@ -61,72 +65,129 @@ class Ledger:
 
     def settle(
         self,
-        entries: Sequence[Entry],
-        results: Sequence[PutResult],
+        entries: list[Entry],
+        results: Sequence[WrittenResult],
         *,
         attempts: int,
         ambiguous: bool,
-    ) -> list[Next]:
-        """Resolve the receipts of what was written or refused; say what becomes of each."""
-        nexts = [
-            Next.DELIVERED if result.error_code is None else after_result(result)
-            for result in results
-        ]
-        room = 0
+        is_fresh: bool,
+    ) -> list[Next] | None:
+        """Resolve the receipts of one lane's batch; None if all of it was delivered.
+
+        Else it says what becomes of each record. `is_fresh` batches are on their
+        first try.
+        """
+        if (
+            is_fresh
+            and self.key_order is None
+            and entries[0].order > entries[0].route.lane.queue.highest_delivered
+            and not any(result.error_code is not None for result in results)
+        ):
+            self._deliver_all(entries, results, attempts)
+            return None
+        nexts = [after_result(result) for result in results]
+        delivered: list[Entry] = []
         for entry, result, following in zip(entries, results, nexts, strict=True):
             if following is Next.DELIVERED:
                 if not entry.settled:
                     self._deliver(entry, result, attempts)
-                    room += entry.size
+                    delivered.append(entry)
                 continue
             entry.ambiguous |= ambiguous
             if following is Next.FAILED:
                 message = f"refused by the service: {result.error_code}: {result.error_message}"
-                self.fail([entry], _refusal(message, result.error_code))
+                self.fail([entry], _refusal(message, result.error_code), "refused")
             else:
                 entry.attempts += attempts
-                self.stats.retried += 1
-                self.stats.throttled += following is Next.THROTTLED
-        if room:
-            self.buffer.give(room)
-            self._on_progress()
-        return nexts
+        if delivered:
+            self._count_delivered(delivered)
+        self.again(nexts.count(Next.THROTTLED), nexts.count(Next.RETRY), nexts.count(Next.REROUTE))
+        return nexts if delivered != entries else None
 
-    def _deliver(self, entry: Entry, result: PutResult, attempts: int) -> None:
+    def again(self, throttled: int, *others: int) -> None:
+        """Count what is sent again."""
+        retried = throttled + sum(others)
+        if retried:
+            self.stats.retried += retried
+            self.stats.throttled += throttled
+            self.meter.again(retried, throttled)
+
+    def _deliver_all(
+        self, entries: list[Entry], results: Sequence[WrittenResult], attempts: int
+    ) -> None:
+        """Settle a clean batch: the producer's second innermost loop."""
+        lane = entries[0].route.lane
+        name, elsewhere = lane.name, 0
+        for entry, result in zip(entries, results, strict=True):
+            entry.settled = True
+            partition_id = result.partition_id or name
+            if partition_id != name:
+                elsewhere += 1
+            receipt = entry.receipt
+            if receipt is not None:
+                try:
+                    receipt.set_result(
+                        RecordMetadata(partition_id, result.sequence_number, attempts)
+                    )
+                except InvalidStateError:  # the user cancelled it
+                    continue
+            elif entry.callback is not None:
+                _call(
+                    entry.callback, RecordMetadata(partition_id, result.sequence_number, attempts)
+                )
+        lane.queue.highest_delivered = entries[-1].order
+        if elsewhere and not entries[0].route.pinned:
+            self._found_elsewhere(elsewhere)
+        self._count_delivered(entries)
+
+    def _deliver(self, entry: Entry, result: WrittenResult, attempts: int) -> None:
         entry.settled = True
-        lane = entry.lane
+        lane = entry.route.lane
         partition_id = result.partition_id or lane.name
-        if partition_id != lane.name and not entry.pinned:
-            self.misrouted = True
-            self.stats.misrouted += 1
+        if partition_id != lane.name and not entry.route.pinned:
+            self._found_elsewhere(1)
         reordered = entry.order < lane.queue.highest_delivered
         if reordered:
             self.stats.reordered += 1
+            self.meter.reordered()
         else:
             lane.queue.highest_delivered = entry.order
-        self.stats.delivered += 1
-        entry.epoch.delivered += 1
-        receipt = entry.receipt
-        if receipt is not None or entry.callback is not None:
-            sequence = int(result.sequence_number or -1)
-            metadata = RecordMetadata(partition_id, sequence, entry.attempts + attempts, reordered)
-            if receipt is None:
-                _call(entry.callback, metadata)
-            elif not receipt.done():
-                receipt.set_result(metadata)
+        metadata = RecordMetadata(
+            partition_id, result.sequence_number, entry.attempts + attempts, reordered
+        )
+        if entry.receipt is not None:
+            if not entry.receipt.done():
+                entry.receipt.set_result(metadata)
+        elif entry.callback is not None:
+            _call(entry.callback, metadata)
         if self.key_order is not None and (following := self.key_order.delivered(entry)):
             self._release(following)
 
-    def fail(self, entries: Iterable[Entry], make: Callable[[Entry], RecordError]) -> None:
-        """Give each record its own error, unless it has an outcome."""
-        for entry in entries:
-            if entry.settled:
-                continue
+    def _found_elsewhere(self, count: int) -> None:
+        self.misrouted = True
+        self.stats.misrouted += count
+        self.meter.misrouted(count)
+
+    def _count_delivered(self, entries: list[Entry]) -> None:
+        stats = self.stats
+        stats.delivered += len(entries)
+        data = sum([len(entry.data) for entry in entries])
+        stats.delivered_bytes += data
+        self.epochs.deliver(entries)
+        self.buffer.give(sum([entry.size for entry in entries]))
+        self.meter.delivered(len(entries), data)
+        self._on_progress()
+
+    def fail(
+        self, entries: Iterable[Entry], make: Callable[[Entry], RecordError], reason: str
+    ) -> None:
+        """Give each record its own error, unless it has an outcome. `reason` is for metrics."""
+        failed = [entry for entry in entries if not entry.settled]
+        for entry in failed:
             entry.settled = True
-            self.stats.failed += 1
-            entry.epoch.failed += 1
+            self.epochs.fail(entry)
             self.buffer.give(entry.size)
-            receipt: asyncio.Future[RecordMetadata] | None = entry.receipt
+            receipt = entry.receipt
             if receipt is None:
                 if entry.callback is not None:
                     _call(entry.callback, make(entry))
@@ -134,24 +195,28 @@ class Ledger:
                 receipt.set_exception(make(entry))
                 # Read it once, or asyncio logs an error for each receipt nobody kept.
                 receipt.exception()
-            if self.key_order is not None:
+        if not failed:
+            return
+        self.stats.failed += len(failed)
+        self.meter.failed(len(failed), reason)
+        self._on_progress()
+        if self.key_order is not None:
+            for entry in failed:
                 self._let_key_know(self.key_order, entry)
-            self._on_progress()
 
     def _let_key_know(self, key_order: KeyOrder, entry: Entry) -> None:
-        self.fail(key_order.failed(entry), _paused)
-        # A record without a lane was held back itself: the one before it is still on its way.
-        if entry.lane is not None and (following := key_order.delivered(entry)):
+        self.fail(key_order.failed(entry), _paused, "key_paused")
+        # Of a record that was held back itself, the one before it is still on its way.
+        if entry.admitted and (following := key_order.delivered(entry)):
             self._release(following)
 
-    def expire(self, entries: Iterable[Entry], now: float) -> list[Entry]:
-        """Fail what is past its deadline; give back the rest."""
-        kept: list[Entry] = []
-        late: list[Entry] = []
-        for entry in entries:
-            (late if entry.deadline <= now else kept).append(entry)
-        self.fail(late, _too_late)
-        return kept
+    def expire(self, entries: list[Entry], now: float) -> list[Entry]:
+        """Fail what is past its deadline; give back the rest. The oldest come first."""
+        if not entries or entries[0].deadline > now:
+            return entries
+        late = [entry for entry in entries if entry.deadline <= now]
+        self.fail(late, _too_late, "expired")
+        return [entry for entry in entries if entry.deadline > now]
 
 
 def _call(callback: Callable[[Outcome], Any], outcome: Outcome) -> None:

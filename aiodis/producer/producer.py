@@ -5,11 +5,12 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from aiodis.api.limits import StreamLimits, limits_of
-from aiodis.api.records import check_record
+from aiodis.api.limits import limits_of
+from aiodis.api.records import MAX_RECORD_BYTES, check_record
 from aiodis.api.streams import Streams
 from aiodis.config import ProducerSettings
 from aiodis.errors import (
@@ -22,16 +23,19 @@ from aiodis.errors import (
     RecordError,
     RecordTooLargeError,
 )
+from aiodis.observe import NO_OBSERVER, Observer, guarded
 from aiodis.pacing.budget import ByteBudget
-from aiodis.producer.accumulator import Entry, Epoch
+from aiodis.producer.accumulator import Entry, Route
 from aiodis.producer.dispatcher import Dispatcher
 from aiodis.producer.key_order import KeyOrder
-from aiodis.producer.lanes import Lanes
+from aiodis.producer.lanes import ENTRY_BYTES, LONGEST_KEY_KEPT, Lanes
 from aiodis.producer.ledger import Ledger, Outcome, ProducerStats
+from aiodis.producer.meter import Meter
 from aiodis.producer.outcome import record_error
 from aiodis.producer.router import Router
 from aiodis.record import Record, RecordMetadata
 from aiodis.transport.exchange import Exchange
+from aiodis.wire.forms import require_wire
 
 __all__ = ["FlushReport", "Producer", "Receipt"]
 
@@ -41,8 +45,6 @@ Receipt = asyncio.Future[RecordMetadata]
 """Resolves to the record's place, or raises its `RecordError`. Cancelling it cancels no send."""
 
 _TIDY_EVERY_S: Final = 1.0
-# What a record takes besides its data and key: its entry, its future, its places in queues.
-_ENTRY_BYTES: Final = 400
 
 
 class FlushReport(NamedTuple):
@@ -70,8 +72,15 @@ class Producer:
     Made by `DISClient.producer`, used as an async context manager.
     """
 
-    def __init__(self, exchange: Exchange, stream_name: str, settings: ProducerSettings) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        stream_name: str,
+        settings: ProducerSettings,
+        observer: Observer = NO_OBSERVER,
+    ) -> None:
         Streams.describe.build(stream_name=stream_name)  # checked here, not at the start
+        require_wire(settings.wire_format, settings.compression)
         self.stream_name: Final = stream_name
         self.settings: Final = settings
         self._exchange = exchange
@@ -83,17 +92,20 @@ class Producer:
             if settings.ordering == "key"
             else None
         )
+        self._meter = Meter(guarded(observer), stream_name)
         self._ledger = Ledger(
             self._buffer,
+            meter=self._meter,
             key_order=self._key_order,
             release=self._release,
             on_progress=self._progress.set,
         )
+        self._epochs = self._ledger.epochs
         self._lanes: Lanes | None = None
-        self._limits: StreamLimits = limits_of("COMMON")
+        self._routes: dict[Any, Route] = {}
+        self._most = self._most_unchecked = 0
+        self._timeout = settings.delivery_timeout_ms / 1000
         self._tasks: set[asyncio.Task[None]] = set()
-        self._epochs: list[Epoch] = [Epoch()]
-        self._order = 0
         self._closed = False
         self._cause: BaseException | None = None
 
@@ -124,19 +136,25 @@ class Producer:
             raise self._closed_error()
         if self._lanes is not None:
             return
-        description = await self._streams.describe_all(self.stream_name)
-        self._limits = limits_of(description.stream_type)
+        with self._meter.span("producer.start") as span:
+            description = await self._streams.describe_all(self.stream_name)
+            span.set(partitions=len(description.partitions))
+        limits = limits_of(description.stream_type)
         try:
             router = Router(description.partitions)
         except ValueError as exc:
             raise DISError(f"stream {self.stream_name}: {exc}") from None
-        most = self._limits.request_bytes
+        self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
+        self._new_receipt: Callable[[], Receipt] = partial(asyncio.Future, loop=self._loop)
         dispatcher = Dispatcher(
             self._exchange,
             self.stream_name,
             self._ledger,
-            max_in_flight=self.settings.max_in_flight,
-            request_bytes=min(self.settings.batch_max_bytes or most, most),
+            settings=self.settings,
+            request_bytes=min(
+                self.settings.batch_max_bytes or limits.request_bytes, limits.request_bytes
+            ),
             on_stream_gone=self._stream_gone,
             spawn=self._spawn,
         )
@@ -145,12 +163,17 @@ class Producer:
             self.stream_name,
             self.settings,
             router=router,
-            limits=self._limits,
+            limits=limits,
             dispatcher=dispatcher,
             ledger=self._ledger,
             spawn=self._spawn,
             on_stream_gone=self._stream_gone,
         )
+        # The fast way in asks for none of the checks that these stand for.
+        self._most = min(limits.request_bytes, MAX_RECORD_BYTES)
+        self._most_unchecked = min(self._most, self._buffer.limit - ENTRY_BYTES - LONGEST_KEY_KEPT)
+        if self.settings.serializer is None and self._key_order is None:
+            self._routes = self._lanes.routes
         self._spawn(dispatcher.run())
         self._spawn(self._tidy(self._lanes))
 
@@ -178,8 +201,21 @@ class Producer:
             BufferFullError: no room came within `max_block_ms`.
             ClosedError: the producer is closed, or failed (`__cause__` says why).
         """
-        record = Record(data, partition_key, explicit_hash_key, partition_id, timestamp_ms)
-        return await self._send(record)
+        # The producer's innermost loop: all that is the same for a key's records is in its
+        # route, and each call that is not made here saves a twentieth of a record's time.
+        route = None
+        if explicit_hash_key is None and partition_id is None and timestamp_ms is None:
+            route = self._routes.get(partition_key)
+        if route is None or type(data) is not bytes or not 0 < len(data) <= self._most_unchecked:
+            record = Record(data, partition_key, explicit_hash_key, partition_id, timestamp_ms)
+            data, route = self._check(record)
+        size = len(data) + route.weight
+        buffer = self._buffer
+        if buffer.is_crowded or size > buffer.free:
+            route = await self._wait_for_room(size, route)
+        else:
+            buffer.free -= size
+        return self._accept(data, route, size)
 
     async def send_and_wait(
         self,
@@ -195,8 +231,15 @@ class Producer:
         Raises:
             RecordError: it was not delivered; and what `send` raises.
         """
-        record = Record(data, partition_key, explicit_hash_key, partition_id, timestamp_ms)
-        return await (await self._send(record))
+        return await (
+            await self.send(
+                data,
+                partition_key=partition_key,
+                explicit_hash_key=explicit_hash_key,
+                partition_id=partition_id,
+                timestamp_ms=timestamp_ms,
+            )
+        )
 
     def send_nowait(
         self,
@@ -234,9 +277,16 @@ class Producer:
         Raises:
             BufferFullError: there is no room now; and what `send` raises.
         """
-        record = Record(data, partition_key, explicit_hash_key, partition_id, timestamp_ms)
-        record, size = self._take_now(record)
-        self._admit(self._entry(record, size, callback=on_delivery))
+        route = None
+        if explicit_hash_key is None and partition_id is None and timestamp_ms is None:
+            route = self._routes.get(partition_key)
+        if route is None or type(data) is not bytes or not 0 < len(data) <= self._most_unchecked:
+            record = Record(data, partition_key, explicit_hash_key, partition_id, timestamp_ms)
+            data, route = self._check(record)
+        size = len(data) + route.weight
+        if not self._buffer.try_take(size):
+            raise BufferFullError(f"no room for {size} bytes now")
+        self._admit(Entry(data, route, None, *self._number(), size, on_delivery))
 
     async def send_many(self, records: Iterable[Record]) -> list[Receipt]:
         """Accept records in their order; their receipts come in the same order.
@@ -247,90 +297,85 @@ class Producer:
         Raises:
             DISError: what `send` raises, for the first record that it cannot accept.
         """
-        return [await self._send(record) for record in records]
+        receipts: list[Receipt] = []
+        for record in records:
+            data, route = self._check(record)
+            size = len(data) + route.weight
+            if not self._buffer.try_take(size):
+                route = await self._wait_for_room(size, route)
+            receipts.append(self._accept(data, route, size))
+        return receipts
 
     def resume_key(self, partition_key: str) -> None:
         """Let a key go on that `on_ordered_failure="pause"` stopped."""
         if self._key_order is not None:
             self._key_order.resume(partition_key)
 
-    async def _send(self, record: Record) -> Receipt:
-        record, size = self._check(record)
-        if not self._buffer.try_take(size):
-            await self._buffer.take(size, timeout_s=self.settings.max_block_ms / 1000)
-            if self._closed:
-                self._buffer.give(size)
-                raise self._closed_error()
-        return self._accept(record, size)
+    async def _wait_for_room(self, size: int, route: Route) -> Route:
+        """Wait, and give the route as of then: the map may be another one."""
+        await self._buffer.take(size, timeout_s=self.settings.max_block_ms / 1000)
+        if self._closed or self._lanes is None:
+            self._buffer.give(size)
+            raise self._closed_error()
+        return self._lanes.current(route)
 
-    def _take_now(self, record: Record) -> tuple[Record, int]:
-        record, size = self._check(record)
+    def _take_now(self, record: Record) -> tuple[bytes, Route, int]:
+        data, route = self._check(record)
+        size = len(data) + route.weight
         if not self._buffer.try_take(size):
             raise BufferFullError(f"no room for {size} bytes now")
-        return record, size
+        return data, route, size
 
-    def _check(self, record: Record) -> tuple[Record, int]:
-        """See that a record may be accepted; give it with its data as bytes, and its size."""
+    def _check(self, record: Record) -> tuple[bytes, Route]:
+        """See that a record may be accepted; give its data as bytes, and where it goes."""
         if self._closed or self._lanes is None:
             raise self._closed_error()
         if self.settings.serializer is not None:
             record = dataclasses.replace(record, data=self.settings.serializer(record.data))
+        data = record.data
+        if type(data) is bytes and len(data) > self._most:
+            raise RecordTooLargeError(f"a record of {len(data)} bytes can never be sent")
         try:
             check_record(record)
         except ValueError as exc:
-            self._check_size(record, 0)
             raise ParameterError("records.put", "record", record, str(exc)) from None
-        size = len(record.data) + len(record.partition_key or "") + _ENTRY_BYTES
-        self._check_size(record, size)
         if self._key_order is not None and self._key_order.is_paused(record.partition_key):
             raise KeyPausedError("an earlier record of its key failed for good; see resume_key")
-        return record, size
+        route = self._lanes.route(record)
+        if len(data) + route.weight > self._buffer.limit:
+            raise RecordTooLargeError("a record larger than buffer_memory can never be sent")
+        return data, route
 
-    def _check_size(self, record: Record, size: int) -> None:
-        data: object = record.data
-        bytes_of_data = len(data) if isinstance(data, bytes) else 0
-        if bytes_of_data > self._limits.request_bytes or size > self._buffer.limit:
-            raise RecordTooLargeError(f"a record of {bytes_of_data} bytes can never be sent")
+    def _number(self) -> tuple[int, float]:
+        """Give the next record's place in the order, and its deadline."""
+        epochs = self._epochs
+        epochs.accepted += 1
+        return epochs.accepted, self._time() + self._timeout
 
-    def _accept(self, record: Record, size: int) -> Receipt:
-        receipt: Receipt = asyncio.get_running_loop().create_future()
-        self._admit(self._entry(record, size, receipt=receipt))
+    def _accept(self, data: bytes, route: Route, size: int) -> Receipt:
+        epochs = self._epochs
+        order = epochs.accepted = epochs.accepted + 1
+        receipt = self._new_receipt()
+        entry = Entry(data, route, receipt, order, self._time() + self._timeout, size)
+        if self._key_order is None:
+            route.lane.append(entry, len(data))
+        else:
+            self._admit(entry)
         return receipt
-
-    def _entry(
-        self,
-        record: Record,
-        size: int,
-        *,
-        receipt: Receipt | None = None,
-        callback: Callable[[Outcome], object] | None = None,
-    ) -> Entry:
-        epoch = self._epochs[-1]
-        epoch.accepted += 1
-        self._order += 1
-        stats = self._ledger.stats
-        stats.accepted += 1
-        stats.accepted_bytes += len(record.data)
-        return Entry(
-            record,
-            size=size,
-            order=self._order,
-            deadline=asyncio.get_running_loop().time() + self.settings.delivery_timeout_ms / 1000,
-            epoch=epoch,
-            receipt=receipt,
-            callback=callback,
-        )
 
     def _admit(self, entry: Entry) -> None:
         if self._key_order is None or self._key_order.admit(entry):
-            assert self._lanes is not None
-            self._lanes.add(entry, asyncio.get_running_loop().time())
+            entry.route.lane.append(entry, len(entry.data))
+        else:
+            entry.admitted = False
 
     def _release(self, entry: Entry) -> None:
         """Let a record go that its key held back; it has lingered enough."""
         assert self._lanes is not None
-        self._lanes.add(entry, asyncio.get_running_loop().time())
-        entry.lane.hurry()
+        entry.admitted = True
+        entry.route = self._lanes.current(entry.route)
+        entry.route.lane.append(entry, len(entry.data))
+        entry.route.lane.hurry()
 
     # Flush and close
 
@@ -341,25 +386,18 @@ class Producer:
         producer's and is covered by the next flush too. No record's error is
         raised. Cancelled, nothing is lost.
         """
-        covered = list(self._epochs)
-        if covered[-1].accepted:
-            self._epochs.append(Epoch())
-        if self._lanes is not None:
-            self._lanes.hurry()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while any(epoch.pending for epoch in covered):
-                    self._progress.clear()
-                    await self._progress.wait()
-        done = [epoch for epoch in covered if not epoch.pending]
-        self._epochs = [epoch for epoch in self._epochs[:-1] if epoch not in done] + self._epochs[
-            -1:
-        ]
-        return FlushReport(
-            sum(epoch.delivered for epoch in covered),
-            sum(epoch.failed for epoch in covered),
-            sum(epoch.pending for epoch in covered),
-        )
+        with self._meter.span("producer.flush") as span:
+            covered = self._epochs.cover()
+            if self._lanes is not None:
+                self._lanes.hurry()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    while any(self._epochs.pending(epoch) for epoch in covered):
+                        self._progress.clear()
+                        await self._progress.wait()
+            report = FlushReport(*self._epochs.report(covered))
+            span.set(**report._asdict())
+        return report
 
     async def close(self, timeout: float | None = None) -> FlushReport:
         """Take no more records, flush until `close_timeout_ms`, fail the rest, and report.
@@ -367,23 +405,26 @@ class Producer:
         May be repeated, works while the service is down, and leaves no task.
         Cancelled, it fails the rest at once.
         """
-        self._closed = True
+        self._shut()
         self._buffer.fail(ClosedError("the producer is closed"))
         if timeout is None:
             timeout = self.settings.close_timeout_ms / 1000
         try:
             report = await self.flush(timeout)
         finally:
-            self._fail_all(_closed_before)
+            self._fail_all(_closed_before, "closed")
             tasks = [task for task in self._tasks if task is not asyncio.current_task()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        self._meter.buffered(0)
         return FlushReport(report.delivered, report.failed + report.pending, 0)
 
     def stats(self) -> ProducerStats:
         """Give a copy of the counts."""
-        return dataclasses.replace(self._ledger.stats, buffered_bytes=self._buffered())
+        return dataclasses.replace(
+            self._ledger.stats, accepted=self._epochs.accepted, buffered_bytes=self._buffered()
+        )
 
     # Background and failure
 
@@ -405,8 +446,9 @@ class Producer:
         if task.cancelled() or (cause := task.exception()) is None or self._cause is not None:
             return
         _log.error("stream %s: the producer failed", self.stream_name, exc_info=cause)
-        self._cause, self._closed = cause, True
-        self._fail_all(lambda entry: _crashed(entry, cause))
+        self._cause = cause
+        self._shut()
+        self._fail_all(lambda entry: _crashed(entry, cause), "crashed")
         self._buffer.fail(ClosedError("the producer failed"))
         for other in self._tasks:
             other.cancel()
@@ -417,11 +459,17 @@ class Producer:
         self._ledger.fail(
             self._held_back() + self._lanes.waiting(),
             lambda entry: record_error(error, ambiguous=entry.ambiguous),
+            "stream_gone",
         )
 
-    def _fail_all(self, make: Callable[[Entry], RecordError]) -> None:
+    def _shut(self) -> None:
+        """Take no more records: without routes, every way in ends at the check."""
+        self._closed = True
+        self._routes = {}
+
+    def _fail_all(self, make: Callable[[Entry], RecordError], reason: str) -> None:
         if self._lanes is not None:
-            self._ledger.fail(self._held_back() + self._lanes.unsettled(), make)
+            self._ledger.fail(self._held_back() + self._lanes.unsettled(), make, reason)
 
     def _held_back(self) -> list[Entry]:
         return [] if self._key_order is None else self._key_order.drain()

@@ -1,4 +1,4 @@
-"""Where a record will go: the service's own rule, cached per key.
+"""Where a record will go: the service's own rule.
 
 The answer of the service is checked against this prediction; a mismatch means
 that the map is old.
@@ -13,14 +13,9 @@ from aiodis.wire.routing import HashRange, PartitionMap, even_ranges, hash_key, 
 
 __all__ = ["Router"]
 
-_CACHE_LIMIT: Final = 100_000
-
 
 class Router:
-    """Looks up partitions; made anew with each description of the stream.
-
-    Invariant: every cached answer belongs to the current map.
-    """
+    """Looks up partitions; made anew with each description of the stream."""
 
     def __init__(self, partitions: Sequence[Partition]) -> None:
         active = sorted(
@@ -37,7 +32,6 @@ class Router:
         self.active: Final = [number for number, _ in active]
         self.names: Final = {number: partition_name(number) for number in self.active}
         self._map = PartitionMap(zip(self.active, spans, strict=True))
-        self._cache: dict[str, int] = {}
         self._turn = 0
 
     def route(
@@ -54,9 +48,4 @@ class Router:
         if partition_key is None:
             self._turn = (self._turn + 1) % len(self.active)
             return self.active[self._turn]
-        found = self._cache.get(partition_key)
-        if found is None:
-            if len(self._cache) >= _CACHE_LIMIT:
-                self._cache.clear()
-            found = self._cache[partition_key] = self._map.find(hash_key(partition_key))
-        return found
+        return self._map.find(hash_key(partition_key))

@@ -11,10 +11,21 @@ import msgspec
 
 from aiodis.record import ReceivedRecord
 
-__all__ = ["GetReply", "PutBody", "PutEntry", "PutReply", "PutResult", "RecordCodec", "RecordLike"]
+__all__ = [
+    "GetReply",
+    "PutBody",
+    "PutEntry",
+    "PutReply",
+    "PutResult",
+    "RecordCodec",
+    "RecordLike",
+    "RoutedRecord",
+    "TailedRouting",
+    "WrittenResult",
+]
 
 
-class PutEntry(msgspec.Struct, omit_defaults=True):
+class PutEntry(msgspec.Struct, omit_defaults=True, gc=False):
     """One record of a PutRecords request as a server reads it. `timestamp`: *seen in the SDK*."""
 
     data: bytes
@@ -32,11 +43,20 @@ class PutBody(msgspec.Struct):
     stream_id: str | None = None
 
 
-class PutResult(msgspec.Struct, omit_defaults=True):
+class PutResult(msgspec.Struct, omit_defaults=True, gc=False):
     """What became of one record: a place, or an error; never a null of the other (facts 2.1)."""
 
     partition_id: str | None = None
     sequence_number: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class WrittenResult(msgspec.Struct, gc=False):
+    """The same as the producer reads it, where each conversion would be one a record."""
+
+    partition_id: str | None = None
+    sequence_number: int | None = None
     error_code: str | None = None
     error_message: str | None = None
 
@@ -76,11 +96,9 @@ class GetReply(msgspec.Struct):
         return _ENCODER.encode(self)
 
 
-class RecordLike(Protocol):
-    """What a codec reads of a record: `Record` has it, and so has the producer's own entry."""
+class Routing(Protocol):
+    """What a codec reads of where a record goes."""
 
-    @property
-    def data(self) -> bytes: ...
     @property
     def partition_key(self) -> str | None: ...
     @property
@@ -89,6 +107,27 @@ class RecordLike(Protocol):
     def partition_id(self) -> str | None: ...
     @property
     def timestamp_ms(self) -> int | None: ...
+
+
+class RecordLike(Routing, Protocol):
+    """What a codec reads of a record: `Record` has it, and so has the producer's own entry."""
+
+    @property
+    def data(self) -> bytes: ...
+
+
+class TailedRouting(Routing, Protocol):
+    """A routing with its encoding."""
+
+    @property
+    def tail(self) -> bytes: ...
+
+
+class RoutedRecord(RecordLike, Protocol):
+    """A record with its routing encoded before: the producer's own entry."""
+
+    @property
+    def route(self) -> TailedRouting: ...
 
 
 class RecordCodec(Protocol):
@@ -105,11 +144,20 @@ class RecordCodec(Protocol):
         self, stream_name: str, records: Sequence[RecordLike], stream_id: str | None = None
     ) -> bytes: ...
 
+    def tail(self, routing: Routing) -> bytes:
+        """Encode a record's routing, once for all records that are routed alike."""
+
+    def encode_batch(self, stream_name: str, records: Sequence[RoutedRecord]) -> bytes:
+        """Encode a PutRecords body of records with their tails: the producer's path."""
+
     def decode_put(self, body: bytes) -> PutBody: ...
 
     def encode_put_reply(self, reply: PutReply) -> bytes: ...
 
     def decode_put_reply(self, body: bytes) -> PutReply: ...
+
+    def decode_results(self, body: bytes) -> list[WrittenResult]:
+        """Decode the results of an answer to PutRecords: the producer's path."""
 
     def encode_get_reply(self, reply: GetReply) -> bytes: ...
 

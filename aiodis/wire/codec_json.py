@@ -2,14 +2,26 @@
 
 from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 from pybase64 import b64encode
 
-from aiodis.wire.codec import GetReply, PutBody, PutReply, RecordLike
+from aiodis.wire.codec import (
+    GetReply,
+    PutBody,
+    PutReply,
+    RecordLike,
+    RoutedRecord,
+    Routing,
+    WrittenResult,
+)
 
 __all__ = ["JsonCodec", "fragment"]
+
+
+class _Results(msgspec.Struct):
+    records: list[WrittenResult]
 
 
 class JsonCodec:
@@ -21,23 +33,40 @@ class JsonCodec:
     def __init__(self) -> None:
         self._put_body = msgspec.json.Decoder(PutBody)
         self._put_reply = msgspec.json.Decoder(PutReply)
+        self._results = msgspec.json.Decoder(_Results, strict=False)
         self._get_reply = msgspec.json.Decoder(GetReply, strict=False)
 
     def encode_put(
         self, stream_name: str, records: Sequence[RecordLike], stream_id: str | None = None
     ) -> bytes:
-        """Encode a PutRecords body in one pass over the records."""
-        head = f'{{"stream_name":{encode_basestring_ascii(stream_name)},'
-        if stream_id:
-            head += f'"stream_id":{encode_basestring_ascii(stream_id)},'
-        out = bytearray(head.encode())
-        out += b'"records":['
+        """Encode a PutRecords body."""
+        parts: list[bytes] = []
         for record in records:
-            out += b'{"data":"'
-            out += b64encode(record.data)
-            out += _routing(record)
-        out[-1:] = b"]}"  # the last record's comma
-        return bytes(out)
+            parts += (b64encode(record.data), self.tail(record))
+        return _put_body(stream_name, stream_id, parts)
+
+    def tail(self, routing: Routing) -> bytes:
+        """Encode what follows a record's data, up to the data of the next routing."""
+        text = '"'
+        if routing.partition_key is not None:
+            text += f',"partition_key":{encode_basestring_ascii(routing.partition_key)}'
+        if routing.explicit_hash_key is not None:
+            # A string on the wire: the service refuses a JSON number here (facts 2.1).
+            text += f',"explicit_hash_key":"{routing.explicit_hash_key}"'
+        if routing.partition_id is not None:
+            text += f',"partition_id":{encode_basestring_ascii(routing.partition_id)}'
+        if routing.timestamp_ms is not None:
+            text += f',"timestamp":{routing.timestamp_ms}'
+        return text.encode() + _BETWEEN
+
+    def encode_batch(self, stream_name: str, records: Sequence[RoutedRecord]) -> bytes:
+        """Encode a PutRecords body of records with their tails."""
+        parts: list[bytes] = []
+        append = parts.append
+        for record in records:  # the producer's innermost loop: a join is twice as fast as +=
+            append(b64encode(record.data))
+            append(record.route.tail)
+        return _put_body(stream_name, None, parts)
 
     def decode_put(self, body: bytes) -> PutBody:
         """Decode a PutRecords body.
@@ -59,6 +88,14 @@ class JsonCodec:
         """
         return self._put_reply.decode(body)
 
+    def decode_results(self, body: bytes) -> list[WrittenResult]:
+        """Decode the results of an answer to PutRecords.
+
+        Raises:
+            msgspec.MsgspecError: it is not one.
+        """
+        return self._results.decode(body).records
+
     def encode_get_reply(self, reply: GetReply) -> bytes:
         """Encode the answer to GetRecords."""
         return reply.encode()
@@ -72,19 +109,16 @@ class JsonCodec:
         return self._get_reply.decode(body)
 
 
-def _routing(record: RecordLike) -> bytes:
-    """Write what follows a record's data, up to the comma before the next record."""
-    text = '"'
-    if record.partition_key is not None:
-        text += f',"partition_key":{encode_basestring_ascii(record.partition_key)}'
-    if record.explicit_hash_key is not None:
-        # A string on the wire: the service refuses a JSON number here (facts 2.1).
-        text += f',"explicit_hash_key":"{record.explicit_hash_key}"'
-    if record.partition_id is not None:
-        text += f',"partition_id":{encode_basestring_ascii(record.partition_id)}'
-    if record.timestamp_ms is not None:
-        text += f',"timestamp":{record.timestamp_ms}'
-    return (text + "},").encode()
+_BETWEEN: Final = b'},{"data":"'
+
+
+def _put_body(stream_name: str, stream_id: str | None, parts: list[bytes]) -> bytes:
+    """Join data and tails, turn about, into a body."""
+    head = f'{{"stream_name":{encode_basestring_ascii(stream_name)},'
+    if stream_id:
+        head += f'"stream_id":{encode_basestring_ascii(stream_id)},'
+    parts[-1] = parts[-1].removesuffix(_BETWEEN) + b"}]}"
+    return b"".join([head.encode(), b'"records":[{"data":"', *parts])
 
 
 def fragment(sequence: int, data: bytes, partition_key: str | None, timestamp_ms: int) -> bytes:

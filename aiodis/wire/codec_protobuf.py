@@ -19,7 +19,17 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from aiodis.record import ReceivedRecord
-from aiodis.wire.codec import GetReply, PutBody, PutEntry, PutReply, PutResult, RecordLike
+from aiodis.wire.codec import (
+    GetReply,
+    PutBody,
+    PutEntry,
+    PutReply,
+    PutResult,
+    RecordLike,
+    RoutedRecord,
+    Routing,
+    WrittenResult,
+)
 
 __all__ = ["ProtobufCodec"]
 
@@ -50,6 +60,14 @@ class ProtobufCodec:
             if (timestamp_ms := record.timestamp_ms) is not None:
                 entry.timestamp = timestamp_ms
         return _write(request)
+
+    def tail(self, routing: Routing) -> bytes:  # noqa: ARG002 - the runtime encodes as a whole
+        """Give nothing: the runtime encodes a record as a whole."""
+        return b""
+
+    def encode_batch(self, stream_name: str, records: Sequence[RoutedRecord]) -> bytes:
+        """Encode a PutRecords body."""
+        return self.encode_put(stream_name, records)
 
     def decode_put(self, body: bytes) -> PutBody:
         """Decode a PutRecords body. FILE streams' `extendedInfo` is passed over.
@@ -104,6 +122,27 @@ class ProtobufCodec:
             for entry in answer.records
         ]
         return PutReply(answer.failedRecordCount, results)
+
+    def decode_results(self, body: bytes) -> list[WrittenResult]:
+        """Decode the results of an answer to PutRecords.
+
+        Raises:
+            msgspec.MsgspecError: it is not one.
+        """
+        answer = _parse(_CLASSES.put_result, body)
+        _require(answer, "failedRecordCount")
+        try:
+            return [
+                WrittenResult(
+                    entry.shardId or None,
+                    int(entry.sequenceNumber) if entry.sequenceNumber else None,
+                    entry.errorCode or None,
+                    entry.errorMessage or None,
+                )
+                for entry in answer.records
+            ]
+        except ValueError as exc:
+            raise msgspec.ValidationError("a result's sequenceNumber is no number") from exc
 
     def encode_get_reply(self, reply: GetReply) -> bytes:
         """Encode the answer to GetRecords."""

@@ -1,28 +1,33 @@
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiodis.producer.accumulator import Entry, Epoch, PartitionQueue
+from aiodis.producer.accumulator import Entry, PartitionQueue, Route
 from aiodis.record import Record
 
 LIMITS = {"linger": 5.0, "max_records": 3, "max_bytes": 100}
 
 
 def entry(order, size=10, *, deadline=1000.0, **fields):
-    return Entry(
-        Record(b"x" * size, **fields),
-        size=size,
-        order=order,
-        deadline=deadline,
-        epoch=Epoch(),
-        receipt=None,
-    )
+    record = Record(b"x" * size, **fields)
+    lane = SimpleNamespace(name="shardId-0000000007")
+    return Entry(record.data, Route(record, lane=lane, weight=0), None, order, deadline, size)
+
+
+def add(queue, added, now):
+    """Add the newest record, as a lane does it."""
+    if not queue.entries:
+        queue.since = now
+    queue.entries.append(added)
+    queue.size += len(added.data)
 
 
 def queue_of(*entries, now=0.0):
     queue = PartitionQueue()
     for each in entries:
-        queue.append(each, now)
+        add(queue, each, now)
     return queue
 
 
@@ -31,7 +36,7 @@ def orders(entries):
 
 
 def take(queue, now=0.0, *, max_records=3, max_bytes=100):
-    return orders(queue.take(now, max_records=max_records, max_bytes=max_bytes))
+    return orders(queue.take(now, max_records=max_records, max_bytes=max_bytes)[0])
 
 
 class TestReadiness:
@@ -43,19 +48,19 @@ class TestReadiness:
 
     def test_the_oldest_record_counts(self):
         queue = queue_of(entry(0), now=7.0)
-        queue.append(entry(1), 9.0)
+        add(queue, entry(1), 9.0)
         assert queue.ready_at(**LIMITS) == 12.0
 
     def test_enough_records_are_ready_at_once(self):
         queue = queue_of(entry(0), entry(1), now=7.0)
         assert queue.ready_at(**LIMITS) == 12.0
-        queue.append(entry(2), 7.0)
+        add(queue, entry(2), 7.0)
         assert queue.ready_at(**LIMITS) == 0.0
 
     def test_enough_bytes_are_ready_at_once(self):
         queue = queue_of(entry(0, 99), now=7.0)
         assert queue.ready_at(**LIMITS) == 12.0
-        queue.append(entry(1, 1), 7.0)
+        add(queue, entry(1, 1), 7.0)
         assert queue.ready_at(**LIMITS) == 0.0
 
     def test_what_is_due_is_ready_at_once(self):
@@ -74,7 +79,7 @@ class TestReadiness:
         take(queue, 1.0)
         assert queue.ready_at(**LIMITS) == 0.0
         take(queue, 2.0)
-        queue.append(entry(4), 3.0)
+        add(queue, entry(4), 3.0)
         assert queue.ready_at(**LIMITS) == 8.0
 
 
@@ -111,22 +116,22 @@ class TestTaking:
 class TestPuttingBack:
     def test_what_is_put_back_stands_before_what_came_later(self):
         queue = queue_of(*(entry(order) for order in range(4)))
-        taken = queue.take(1.0, max_records=2, max_bytes=100)
-        queue.append(entry(4), 1.0)
+        taken, _ = queue.take(1.0, max_records=2, max_bytes=100)
+        add(queue, entry(4), 1.0)
         queue.put_back(taken, 2.0)
         assert orders(queue.entries) == [0, 1, 2, 3, 4]
         assert queue.size == 50
 
     def test_what_is_put_back_goes_without_lingering_again(self):
         queue = queue_of(entry(0))
-        taken = queue.take(1.0, max_records=2, max_bytes=100)
+        taken, _ = queue.take(1.0, max_records=2, max_bytes=100)
         queue.put_back(taken, 2.0)
         assert queue.ready_at(**LIMITS) == 0.0
 
     def test_two_batches_that_come_back_in_the_wrong_order_are_sorted(self):
         queue = queue_of(*(entry(order) for order in range(4)))
-        first = queue.take(1.0, max_records=2, max_bytes=100)
-        second = queue.take(1.0, max_records=2, max_bytes=100)
+        first, _ = queue.take(1.0, max_records=2, max_bytes=100)
+        second, _ = queue.take(1.0, max_records=2, max_bytes=100)
         queue.put_back(second, 2.0)
         queue.put_back(first, 2.0)
         assert orders(queue.entries) == [0, 1, 2, 3]
@@ -143,7 +148,7 @@ class TestExpiring:
         queue = queue_of(entry(0, deadline=5.0))
         queue.due = True
         queue.expire(5.0)
-        queue.append(entry(1), 6.0)
+        add(queue, entry(1), 6.0)
         assert queue.ready_at(**LIMITS) == 11.0
 
 
@@ -159,7 +164,8 @@ def test_every_record_is_taken_once_in_order_and_within_the_limits(sizes, limits
     while queue.entries:
         max_records, max_bytes = limits[turn % len(limits)]
         turn += 1
-        taken = queue.take(0.0, max_records=max_records, max_bytes=max_bytes)
+        taken, size = queue.take(0.0, max_records=max_records, max_bytes=max_bytes)
+        assert size == sum(len(each.data) for each in taken)
         assert 1 <= len(taken) <= max_records
         assert len(taken) == 1 or sum(each.size for each in taken) <= max_bytes
         assert queue.size == sum(len(each.data) for each in queue.entries)
@@ -188,11 +194,11 @@ class Model:
         self.gone = []
 
     def append(self, size):
-        self.queue.append(entry(self.count, size, deadline=self.now + 50.0), self.now)
+        add(self.queue, entry(self.count, size, deadline=self.now + 50.0), self.now)
         self.count += 1
 
     def take(self, most):
-        taken = self.queue.take(self.now, max_records=most, max_bytes=100)
+        taken, _ = self.queue.take(self.now, max_records=most, max_bytes=100)
         if taken:
             self.out.append(taken)
 
@@ -233,14 +239,21 @@ class TestEntries:
         for name in ("partition_key", "explicit_hash_key", "partition_id", "timestamp_ms"):
             assert getattr(made, name) == getattr(record, name)
 
-    @pytest.mark.parametrize(("partition_id", "pinned"), [(None, False), ("0", True)])
-    def test_only_a_record_with_a_partition_of_its_own_is_pinned(self, partition_id, pinned):
-        assert entry(0, partition_id=partition_id).pinned is pinned
+    @pytest.mark.parametrize(
+        ("fields", "pinned", "spread"),
+        [
+            ({}, False, True),
+            ({"partition_key": "k"}, False, False),
+            ({"explicit_hash_key": 0}, False, False),
+            ({"partition_id": "0"}, True, False),
+        ],
+    )
+    def test_a_route_knows_whose_choice_the_partition_is(self, fields, pinned, spread):
+        route = entry(0, **fields).route
+        assert (route.pinned, route.spread) == (pinned, spread)
+        assert (route.partition_id == "shardId-0000000007") == spread
 
-    def test_an_epoch_counts_what_has_no_outcome(self):
-        epoch = Epoch()
-        assert epoch.pending == 0
-        epoch.accepted = 5
-        epoch.delivered = 2
-        epoch.failed = 1
-        assert epoch.pending == 2
+    def test_a_route_gives_the_record_back_as_it_was(self):
+        record = Record(b"data", "k", 5, "0", 7)
+        assert Route(record, lane=None, weight=0).record(b"data") == record
+        assert entry(0).route.record(b"") == Record(b"")

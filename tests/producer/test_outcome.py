@@ -11,17 +11,13 @@ from aiodis.errors import (
     RequestTimeoutError,
     error_class,
 )
-from aiodis.producer.accumulator import Entry, Epoch
+from aiodis.producer.accumulator import Entry
 from aiodis.producer.outcome import Next, Verdict, after_error, after_result, record_error
-from aiodis.record import Record
-from aiodis.wire.codec import PutResult
+from aiodis.wire.codec import WrittenResult
 
 
 def entries(count):
-    return [
-        Entry(Record(b"a"), size=1, order=n, deadline=1.0, epoch=Epoch(), receipt=None)
-        for n in range(count)
-    ]
+    return [Entry(b"a", None, None, n, 1.0, 1) for n in range(count)]
 
 
 def refusal(code, status=400):
@@ -45,7 +41,7 @@ def refusal(code, status=400):
     ],
 )
 def test_one_records_code_decides_what_becomes_of_it(code, expected):
-    assert after_result(PutResult(error_code=code)) is expected
+    assert after_result(WrittenResult(error_code=code)) is expected
 
 
 @pytest.mark.parametrize(

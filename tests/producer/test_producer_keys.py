@@ -241,3 +241,31 @@ async def test_a_throttled_partition_slows_down_and_recovers_while_another_keeps
     assert took["fast"] < 2.5
     assert took["slow"] > 3.5
     assert took["later"] < 2.5
+
+
+# routes
+
+
+async def test_more_keys_than_are_kept_are_still_routed_alike():
+    from aiodis.producer import lanes
+
+    service = ScriptedService(partitions=3)
+    keys = [f"key-{n}" for n in range(lanes._MOST_ROUTES + 10)]
+    async with producer_of(service, ordering="partition", rate_limit="off") as producer:
+        for key in keys:
+            producer.post(b"x", partition_key=key)
+            if len(producer._routes) == 1:
+                await producer.flush()
+        assert len(producer._routes) <= lanes._MOST_ROUTES
+        await producer.flush()
+        stats = producer.stats()
+    assert (stats.delivered, stats.misrouted) == (len(keys), 0)
+
+
+async def test_a_key_too_long_to_be_kept_is_routed_each_time():
+    service = ScriptedService(partitions=3)
+    async with producer_of(service, ordering="partition") as producer:
+        first = await producer.send_and_wait(b"1", partition_key="k" * 2_000)
+        second = await producer.send_and_wait(b"2", partition_key="k" * 2_000)
+        assert producer._routes == {}
+    assert first.partition_id == second.partition_id

@@ -105,10 +105,3 @@ class TestMaps:
     def test_a_partition_is_known_in_both_forms_of_its_id(self):
         router = Router([Partition(partition_id="3", hash_range=f"[0 : {MAX_HASH}]")])
         assert router.active == [3]
-
-    def test_more_keys_than_the_cache_holds_are_still_routed_alike(self):
-        router = Router(even(0, 1, 2))
-        keys = [f"key-{number}" for number in range(100_001)]
-        first = [router.route(key, None, None) for key in keys]
-        assert len(router._cache) <= 100_000
-        assert [router.route(key, None, None) for key in keys[:100]] == first[:100]

@@ -82,7 +82,7 @@ class ScriptedService:
             raise refusal("DIS.4301")
         return getattr(self, operation.name.replace(".", "_"))(request)
 
-    async def send(self, operation, *, query="", body=None, deadline=None):
+    async def send(self, operation, *, query="", body=None, deadline=None, **_):
         if operation.name == "records.put":
             reply = await self._put(orjson.loads(body), deadline)
         else:
