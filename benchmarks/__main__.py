@@ -1,23 +1,213 @@
 """`python -m benchmarks COMMAND`."""
 
+import sys
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
+from benchmarks import suites
 from benchmarks.flow import main_job as main_job_flow
+from benchmarks.processes import BenchmarkError
 
 app = typer.Typer(
-    help="Whole flows of aiodis, on real input, with figures at the end.",
+    help="Whole flows of aiodis on real input, and what its work costs beside its peers'.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
+_MIB = 1024 * 1024
+
+
+class Auth(StrEnum):
+    """How requests are proven."""
+
+    AKSK = "aksk"
+    TOKEN = "token"  # noqa: S105 - the name of a way, not a secret
+
+
+class Loop(StrEnum):
+    """What runs the client."""
+
+    ASYNCIO = "asyncio"
+    UVLOOP = "uvloop"
+
+
+class RateLimit(StrEnum):
+    """The producer's setting of the same name, or both, one after the other."""
+
+    OFF = "off"
+    FIXED = "fixed"
+    BOTH = "both"
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not numbers with commas between them", param_hint="--sizes"
+        ) from None
+    if not all(1 <= size <= _MIB for size in sizes):
+        raise typer.BadParameter(f"a record has 1 to {_MIB} bytes", param_hint="--sizes")
+    return sizes
+
+
+def _peers(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := [name for name in names if name not in suites.PEERS]:
+        raise typer.BadParameter(
+            f"there is no peer {unknown[0]!r}; there are: {', '.join(suites.PEERS)}",
+            param_hint="--peers",
+        )
+    return names
+
+
+Sizes = Annotated[str, typer.Option(help="Bytes of a record, with commas between them.")]
+Batch = Annotated[int, typer.Option(min=1, max=10_000, help="Records a request.")]
+Partitions = Annotated[int, typer.Option(min=1, max=1_000, help="Partitions of the stream.")]
+Rounds = Annotated[int | None, typer.Option(min=1, help="Rounds; 5, or 2 with --quick.")]
+Seconds = Annotated[
+    float | None,
+    typer.Option(min=0.01, help="CPU seconds of each measurement; 2, or 0.2 with --quick."),
+]
+Json = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Short and rough, to see that it runs.")]
+TLS = Annotated[bool, typer.Option("--tls/--no-tls", help="HTTPS, or plain HTTP.")]
+
 
 @app.callback()
 def root() -> None:
     """Keep the commands' names needed, also while there is only one."""
+
+
+@app.command()
+def put(
+    sizes: Sizes = "100,1024",
+    batch: Batch = 500,
+    partitions: Partitions = 50,
+    rounds: Rounds = None,
+    seconds: Seconds = None,
+    rate_limit: Annotated[RateLimit, typer.Option(help="Pacing.")] = RateLimit.BOTH,
+    auth: Annotated[Auth, typer.Option(help="AK/SK, or a token.")] = Auth.AKSK,
+    loop: Annotated[Loop, typer.Option(help="The event loop.")] = Loop.ASYNCIO,
+    tls: TLS = True,
+    json: Json = None,
+    quick: Quick = False,
+) -> None:
+    """Say what a record costs: CPU of the client, all promises on, against a canned answerer.
+
+    With rate_limit=fixed the stream's limits hold the client back, so that takes longer.
+    """
+    options = suites.Options(
+        sizes=_sizes(sizes),
+        batch=batch,
+        partitions=partitions,
+        rounds=rounds or (2 if quick else 5),
+        seconds=seconds or (0.2 if quick else 2.0),
+        auth=auth,
+        loop=loop,
+        tls=tls,
+        json=json,
+    )
+    limits = ("off", "fixed") if rate_limit is RateLimit.BOTH else (rate_limit.value,)
+    _run(lambda console: suites.put(options, limits, console))
+
+
+@app.command()
+def peers(
+    sizes: Sizes = "100,1024",
+    batch: Batch = 500,
+    partitions: Partitions = 50,
+    rounds: Rounds = None,
+    seconds: Seconds = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--peers", help="v3_sync, v2, floor, with commas between; all, or not v2 with --quick."
+        ),
+    ] = None,
+    tls: TLS = True,
+    json: Json = None,
+    quick: Quick = False,
+) -> None:
+    """Put the same records through aiodis, the vendor's SDKs and the floor, interleaved.
+
+    The ratios say how many times a peer's CPU cost is ours, and how many times ours
+    is the floor's. v2 is installed into an environment of its own at first use.
+    """
+    options = suites.Options(
+        sizes=_sizes(sizes),
+        batch=batch,
+        partitions=partitions,
+        rounds=rounds or (2 if quick else 5),
+        seconds=seconds or (0.2 if quick else 2.0),
+        tls=tls,
+        json=json,
+    )
+    if against is None and quick:
+        against = "v3_sync,floor"
+    names = None if against is None else _peers(against)
+    _run(lambda console: suites.peers(options, names, console))
+
+
+@app.command()
+def floor(
+    sizes: Sizes = "100,1024",
+    batch: Batch = 500,
+    rounds: Rounds = None,
+    seconds: Seconds = None,
+    loop: Annotated[Loop, typer.Option(help="The event loop.")] = Loop.ASYNCIO,
+    tls: TLS = True,
+    json: Json = None,
+    quick: Quick = False,
+) -> None:
+    """Say what no client can go below: asyncio's TLS, SHA-256 and base64 of the same bytes."""
+    options = suites.Options(
+        sizes=_sizes(sizes),
+        batch=batch,
+        rounds=rounds or (2 if quick else 5),
+        seconds=seconds or (0.2 if quick else 2.0),
+        loop=loop,
+        tls=tls,
+        json=json,
+    )
+    _run(lambda console: suites.floor(options, console))
+
+
+@app.command()
+def paced(
+    rate: Annotated[int, typer.Option(min=1, help="Records a second.")] = 50_000,
+    sizes: Sizes = "1024",
+    partitions: Partitions = 50,
+    rounds: Rounds = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds of load; 20, or 1 with --quick.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Time each so many-th record.")] = 17,
+    loop: Annotated[Loop, typer.Option(help="The event loop.")] = Loop.ASYNCIO,
+    tls: TLS = True,
+    json: Json = None,
+    quick: Quick = False,
+) -> None:
+    """Put at a steady rate with pacing on: latency, and the share of a core.
+
+    Latency runs from the time at which a record was due to its receipt.
+    """
+    options = suites.Options(
+        sizes=_sizes(sizes),
+        partitions=partitions,
+        rounds=rounds or 1,
+        seconds=seconds or (1.0 if quick else 20.0),
+        loop=loop,
+        tls=tls,
+        json=json,
+    )
+    _run(lambda console: suites.paced(options, rate, sample, console))
 
 
 @app.command()
@@ -37,6 +227,19 @@ def main_job(
     lost or a key's events came out of order.
     """
     raise typer.Exit(main_job_flow.main(events, partitions, deadline, keep))
+
+
+def _run(suite: Callable[[Console], None]) -> None:
+    """Run a suite; a user's mistake is one line, not a traceback."""
+    try:
+        console = Console()
+        suite(console if console.is_terminal else Console(width=100))
+    except BenchmarkError as exc:
+        print(f"benchmarks: {exc}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print("benchmarks: interrupted", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 app(prog_name="python -m benchmarks")

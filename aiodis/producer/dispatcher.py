@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -43,6 +43,15 @@ class _Job:
         is_fresh: bool,
     ) -> None:
         self.entries, self.size, self.done, self.is_fresh = entries, size, done, is_fresh
+
+
+class _Answered(NamedTuple):
+    """The answer to one request. `ambiguous`: an earlier try may have been carried out too."""
+
+    results: list[WrittenResult]
+    attempts: int
+    ambiguous: bool
+    is_clean: bool
 
 
 class _Search:
@@ -135,15 +144,13 @@ class Dispatcher:
             self._slots.release()
 
     async def _carry_out(self, jobs: list[_Job]) -> None:
-        entries = jobs[0].entries if len(jobs) == 1 else [e for job in jobs for e in job.entries]
         begun = asyncio.get_running_loop().time()
         try:
-            results, attempts, ambiguous = await self._put(
-                entries,
-                [len(job.entries) for job in jobs],
-                min(job.entries[0].deadline for job in jobs),
+            answered = await self._put(
+                [job.entries for job in jobs], min(job.entries[0].deadline for job in jobs)
             )
         except DISError as error:
+            entries = [entry for job in jobs for entry in job.entries]
             nexts = await self._after(error, entries, _Search())
             start = 0
             for job in jobs:
@@ -155,7 +162,7 @@ class Dispatcher:
         self._ledger.meter.took(now - begun, now - oldest)
         start = 0
         for job in jobs:
-            part = results[start : start + len(job.entries)]
+            part = answered.results[start : start + len(job.entries)]
             start += len(job.entries)
             if not job.done.done():  # else its lane is gone, and its records have their outcome
                 _end(
@@ -163,23 +170,23 @@ class Dispatcher:
                     self._ledger.settle(
                         job.entries,
                         part,
-                        attempts=attempts,
-                        ambiguous=ambiguous,
-                        is_fresh=job.is_fresh,
+                        job.size,
+                        attempts=answered.attempts,
+                        ambiguous=answered.ambiguous,
+                        is_clean=job.is_fresh and answered.is_clean,
                     ),
                 )
 
-    async def _put(
-        self, entries: list[Entry], batches: list[int], deadline: float
-    ) -> tuple[list[WrittenResult], int, bool]:
-        """Send one request; give its results, its tries, and whether an earlier try counts too."""
+    async def _put(self, batches: list[list[Entry]], deadline: float) -> _Answered:
+        """Send one request of several partitions' batches."""
         body, headers = compress(
-            self.codec.encode_batch(self._stream_name, entries), self._compression
+            self.codec.encode_batches(self._stream_name, batches), self._compression
         )
         ledger = self._ledger
         ledger.stats.requests += 1
         ledger.meter.buffered(ledger.buffer.limit - ledger.buffer.free)
-        with ledger.meter.request(batches, len(body)) as span:
+        counts = [len(batch) for batch in batches]
+        with ledger.meter.request(counts, len(body)) as span:
             answer, attempts, ambiguous = await self._exchange.send(
                 Records.put,
                 body=body,
@@ -187,19 +194,21 @@ class Dispatcher:
                 content_type=self.codec.content_type,
                 headers=headers,
             )
-            results = self._read(answer, len(entries))
+            results, failed = self._read(answer, sum(counts))
             span.set(attempts=attempts)
-        return results, attempts, ambiguous
+        # The count alone is not believed: a record without a number is not written.
+        is_clean = not failed and None not in [result.sequence_number for result in results]
+        return _Answered(results, attempts, ambiguous, is_clean)
 
-    def _read(self, answer: Answer, count: int) -> list[WrittenResult]:
+    def _read(self, answer: Answer, count: int) -> tuple[list[WrittenResult], int]:
         codec = codec_for(answer.headers.get("Content-Type", ""))
         try:
-            results = codec.decode_results(answer.body)
+            results, failed = codec.decode_results(answer.body)
         except msgspec.MsgspecError as exc:
             raise _unreadable(answer, f"the answer is no {codec.name} of results") from exc
         if len(results) != count:
             raise _unreadable(answer, f"{count} records sent, {len(results)} results came back")
-        return results
+        return results, failed
 
     async def _after(self, error: DISError, entries: list[Entry], search: _Search) -> list[Next]:
         """Decide on a request that failed as a whole; say what becomes of each record."""
@@ -229,17 +238,20 @@ class Dispatcher:
     async def _again(self, entries: list[Entry], search: _Search) -> list[Next]:
         """Send a part of a request that was refused as a whole."""
         try:
-            results, attempts, ambiguous = await self._put(
-                entries, [len(entries)], min(entry.deadline for entry in entries)
-            )
+            answered = await self._put([entries], min(entry.deadline for entry in entries))
         except DISError as error:
             return await self._after(error, entries, search)
         search.delivered += 1
         nexts = [
             self._ledger.settle(
-                [entry], [result], attempts=attempts, ambiguous=ambiguous, is_fresh=False
+                [entry],
+                [result],
+                len(entry.data),
+                attempts=answered.attempts,
+                ambiguous=answered.ambiguous,
+                is_clean=False,
             )
-            for entry, result in zip(entries, results, strict=True)
+            for entry, result in zip(entries, answered.results, strict=True)
         ]
         return [Next.DELIVERED if found is None else found[0] for found in nexts]
 

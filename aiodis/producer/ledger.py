@@ -67,23 +67,24 @@ class Ledger:
         self,
         entries: list[Entry],
         results: Sequence[WrittenResult],
+        size: int,
         *,
         attempts: int,
         ambiguous: bool,
-        is_fresh: bool,
+        is_clean: bool,
     ) -> list[Next] | None:
-        """Resolve the receipts of one lane's batch; None if all of it was delivered.
+        """Resolve the receipts of a batch of `size` bytes of data; None if all was delivered.
 
-        Else it says what becomes of each record. `is_fresh` batches are on their
-        first try.
+        Else it says what becomes of each record. `is_clean` batches are on their
+        first try, in a request of which no record failed.
         """
         if (
-            is_fresh
+            is_clean
             and self.key_order is None
             and entries[0].order > entries[0].route.lane.queue.highest_delivered
-            and not any(result.error_code is not None for result in results)
         ):
             self._deliver_all(entries, results, attempts)
+            self._count_delivered(entries, size)
             return None
         nexts = [after_result(result) for result in results]
         delivered: list[Entry] = []
@@ -100,7 +101,7 @@ class Ledger:
             else:
                 entry.attempts += attempts
         if delivered:
-            self._count_delivered(delivered)
+            self._count_delivered(delivered, sum(len(entry.data) for entry in delivered))
         self.again(nexts.count(Next.THROTTLED), nexts.count(Next.RETRY), nexts.count(Next.REROUTE))
         return nexts if delivered != entries else None
 
@@ -138,7 +139,6 @@ class Ledger:
         lane.queue.highest_delivered = entries[-1].order
         if elsewhere and not entries[0].route.pinned:
             self._found_elsewhere(elsewhere)
-        self._count_delivered(entries)
 
     def _deliver(self, entry: Entry, result: WrittenResult, attempts: int) -> None:
         entry.settled = True
@@ -168,10 +168,9 @@ class Ledger:
         self.stats.misrouted += count
         self.meter.misrouted(count)
 
-    def _count_delivered(self, entries: list[Entry]) -> None:
+    def _count_delivered(self, entries: list[Entry], data: int) -> None:
         stats = self.stats
         stats.delivered += len(entries)
-        data = sum([len(entry.data) for entry in entries])
         stats.delivered_bytes += data
         self.epochs.deliver(entries)
         self.buffer.give(sum([entry.size for entry in entries]))

@@ -215,7 +215,15 @@ class Producer:
             route = await self._wait_for_room(size, route)
         else:
             buffer.free -= size
-        return self._accept(data, route, size)
+        epochs = self._epochs
+        order = epochs.accepted = epochs.accepted + 1
+        receipt = self._new_receipt()
+        entry = Entry(data, route, receipt, order, self._time() + self._timeout, size)
+        if self._key_order is None:
+            route.lane.append(entry, len(data))
+        else:
+            self._admit(entry)
+        return receipt
 
     async def send_and_wait(
         self,

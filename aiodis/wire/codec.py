@@ -147,7 +147,7 @@ class RecordCodec(Protocol):
     def tail(self, routing: Routing) -> bytes:
         """Encode a record's routing, once for all records that are routed alike."""
 
-    def encode_batch(self, stream_name: str, records: Sequence[RoutedRecord]) -> bytes:
+    def encode_batches(self, stream_name: str, batches: Sequence[Sequence[RoutedRecord]]) -> bytes:
         """Encode a PutRecords body of records with their tails: the producer's path."""
 
     def decode_put(self, body: bytes) -> PutBody: ...
@@ -156,8 +156,8 @@ class RecordCodec(Protocol):
 
     def decode_put_reply(self, body: bytes) -> PutReply: ...
 
-    def decode_results(self, body: bytes) -> list[WrittenResult]:
-        """Decode the results of an answer to PutRecords: the producer's path."""
+    def decode_results(self, body: bytes) -> tuple[list[WrittenResult], int]:
+        """Decode the results of an answer to PutRecords and how many failed: the same path."""
 
     def encode_get_reply(self, reply: GetReply) -> bytes: ...
 

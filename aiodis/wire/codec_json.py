@@ -21,6 +21,7 @@ __all__ = ["JsonCodec", "fragment"]
 
 
 class _Results(msgspec.Struct):
+    failed_record_count: int
     records: list[WrittenResult]
 
 
@@ -59,13 +60,14 @@ class JsonCodec:
             text += f',"timestamp":{routing.timestamp_ms}'
         return text.encode() + _BETWEEN
 
-    def encode_batch(self, stream_name: str, records: Sequence[RoutedRecord]) -> bytes:
+    def encode_batches(self, stream_name: str, batches: Sequence[Sequence[RoutedRecord]]) -> bytes:
         """Encode a PutRecords body of records with their tails."""
         parts: list[bytes] = []
         append = parts.append
-        for record in records:  # the producer's innermost loop: a join is twice as fast as +=
-            append(b64encode(record.data))
-            append(record.route.tail)
+        for records in batches:
+            for record in records:  # once a record, so a join, which takes half the time of +=
+                append(b64encode(record.data))
+                append(record.route.tail)
         return _put_body(stream_name, None, parts)
 
     def decode_put(self, body: bytes) -> PutBody:
@@ -88,13 +90,14 @@ class JsonCodec:
         """
         return self._put_reply.decode(body)
 
-    def decode_results(self, body: bytes) -> list[WrittenResult]:
-        """Decode the results of an answer to PutRecords.
+    def decode_results(self, body: bytes) -> tuple[list[WrittenResult], int]:
+        """Decode the results of an answer to PutRecords, and how many records failed.
 
         Raises:
             msgspec.MsgspecError: it is not one.
         """
-        return self._results.decode(body).records
+        reply = self._results.decode(body)
+        return reply.records, reply.failed_record_count
 
     def encode_get_reply(self, reply: GetReply) -> bytes:
         """Encode the answer to GetRecords."""

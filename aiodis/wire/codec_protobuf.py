@@ -65,9 +65,9 @@ class ProtobufCodec:
         """Give nothing: the runtime encodes a record as a whole."""
         return b""
 
-    def encode_batch(self, stream_name: str, records: Sequence[RoutedRecord]) -> bytes:
+    def encode_batches(self, stream_name: str, batches: Sequence[Sequence[RoutedRecord]]) -> bytes:
         """Encode a PutRecords body."""
-        return self.encode_put(stream_name, records)
+        return self.encode_put(stream_name, [record for batch in batches for record in batch])
 
     def decode_put(self, body: bytes) -> PutBody:
         """Decode a PutRecords body. FILE streams' `extendedInfo` is passed over.
@@ -123,8 +123,8 @@ class ProtobufCodec:
         ]
         return PutReply(answer.failedRecordCount, results)
 
-    def decode_results(self, body: bytes) -> list[WrittenResult]:
-        """Decode the results of an answer to PutRecords.
+    def decode_results(self, body: bytes) -> tuple[list[WrittenResult], int]:
+        """Decode the results of an answer to PutRecords, and how many records failed.
 
         Raises:
             msgspec.MsgspecError: it is not one.
@@ -132,7 +132,7 @@ class ProtobufCodec:
         answer = _parse(_CLASSES.put_result, body)
         _require(answer, "failedRecordCount")
         try:
-            return [
+            results = [
                 WrittenResult(
                     entry.shardId or None,
                     int(entry.sequenceNumber) if entry.sequenceNumber else None,
@@ -143,6 +143,7 @@ class ProtobufCodec:
             ]
         except ValueError as exc:
             raise msgspec.ValidationError("a result's sequenceNumber is no number") from exc
+        return results, answer.failedRecordCount
 
     def encode_get_reply(self, reply: GetReply) -> bytes:
         """Encode the answer to GetRecords."""

@@ -1,0 +1,232 @@
+"""Rounds: each contestant once a round, in turn, each in a fresh interpreter; then medians."""
+
+import contextlib
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.environment import Environment, load_average
+from benchmarks.job import Job, Measured
+from benchmarks.processes import Answerer, BenchmarkError, Counts, measure
+
+__all__ = [
+    "Contestant",
+    "Result",
+    "Round",
+    "Spread",
+    "disturbed",
+    "document",
+    "ratio",
+    "run_rounds",
+    "saturated",
+    "write_json",
+]
+
+_SATURATED: Final = 0.9
+_DISTURBED: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One line of a result: what is measured, under which case and name, with which Python."""
+
+    case: str
+    name: str
+    job: Job
+    python: str = sys.executable
+
+
+@dataclass(frozen=True)
+class Round:
+    """One contestant's part in one round."""
+
+    measured: Measured
+    answerer: Counts
+
+    @property
+    def us_per_record(self) -> float:
+        """The client's CPU time."""
+        return self.measured.cpu_s / self.measured.records * 1e6
+
+    @property
+    def answerer_share(self) -> float:
+        """The share of its core that the answerer took: near 1, it held the client up."""
+        return self.answerer.cpu_s / self.measured.wall_s
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Several rounds' values of one figure."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Take the median, the least and the greatest."""
+        return cls(statistics.median(values), min(values), max(values))
+
+    def to_dict(self, digits: int = 3) -> dict[str, float]:
+        """Give it for JSON."""
+        return {
+            "median": round(self.median, digits),
+            "min": round(self.low, digits),
+            "max": round(self.high, digits),
+        }
+
+
+@dataclass(frozen=True)
+class Result:
+    """All rounds of one contestant."""
+
+    contestant: Contestant
+    rounds: Sequence[Round]
+
+    @property
+    def cost(self) -> Spread:
+        """CPU microseconds per record."""
+        return Spread.of([each.us_per_record for each in self.rounds])
+
+    @property
+    def records_per_request(self) -> float:
+        """As the answerer counted them."""
+        requests = sum(each.answerer.requests for each in self.rounds)
+        return sum(each.answerer.records for each in self.rounds) / max(1, requests)
+
+    @property
+    def answerer_share(self) -> float:
+        """The share of its core that the answerer took, in the worst round."""
+        return max(each.answerer_share for each in self.rounds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it for JSON."""
+        return {
+            "cpu_us_per_record": self.cost.to_dict(),
+            "records_per_cpu_second": round(1e6 / self.cost.median),
+            "records_per_request": round(self.records_per_request, 1),
+            "answerer_cpu_share": round(self.answerer_share, 3),
+            "rounds": [
+                {
+                    "records": each.measured.records,
+                    "requests": each.answerer.requests,
+                    "cpu_user_s": round(each.measured.cpu_user_s, 4),
+                    "cpu_system_s": round(each.measured.cpu_system_s, 4),
+                    "wall_s": round(each.measured.wall_s, 4),
+                    "max_rss_bytes": each.measured.max_rss_bytes,
+                    "waited_s": round(each.measured.waited_s, 4),
+                    "answerer_records": each.answerer.records,
+                    "answerer_cpu_s": round(each.answerer.cpu_s, 4),
+                    **each.measured.details,
+                }
+                for each in self.rounds
+            ],
+        }
+
+
+def ratio(above: Result, below: Result) -> Spread:
+    """Say how many times the cost of one is that of the other, round by round."""
+    pairs = zip(above.rounds, below.rounds, strict=True)
+    return Spread.of([one.us_per_record / other.us_per_record for one, other in pairs])
+
+
+def run_rounds(
+    contestants: Sequence[Contestant], answerer: Answerer, rounds: int, console: Console
+) -> list[Result]:
+    """Run all contestants, interleaved; who begins changes from round to round.
+
+    Raises:
+        BenchmarkError: one of them failed.
+    """
+    found: dict[int, list[Round]] = {index: [] for index in range(len(contestants))}
+    with _progress(console, rounds * len(contestants)) as advance:
+        for number in range(rounds):
+            for place in range(len(contestants)):
+                index = (place + number) % len(contestants)
+                each = contestants[index]
+                advance(f"round {number + 1}: {each.case} {each.name}")
+                found[index].append(Round(*measure(each.job, answerer, each.python)))
+    return [Result(each, found[index]) for index, each in enumerate(contestants)]
+
+
+def saturated(results: Sequence[Result]) -> list[str]:
+    """Warn where the answerer may have been the bottleneck."""
+    return [
+        f"{each.contestant.case} {each.contestant.name}: the answerer took "
+        f"{each.answerer_share:.0%} of its core"
+        for each in results
+        if each.answerer_share > _SATURATED
+    ]
+
+
+def document(
+    command: str,
+    environment: Environment,
+    settings: Mapping[str, Any],
+    results: Sequence[Result],
+    warnings: Sequence[str],
+) -> dict[str, Any]:
+    """Give a whole run for JSON, with what it was measured on."""
+    cases: dict[str, dict[str, Any]] = {}
+    for each in results:
+        cases.setdefault(each.contestant.case, {})[each.contestant.name] = each.to_dict()
+    return {
+        "command": command,
+        "environment": {**environment.to_dict(), "load_after": load_average()},
+        "settings": dict(settings),
+        "warnings": list(warnings),
+        "cases": cases,
+    }
+
+
+def disturbed(results: Sequence[Result]) -> list[str]:
+    """Warn where others took the client's core: CPU time suffers little, latency much."""
+    found: list[str] = []
+    for each in results:
+        worst = max(one.measured.waited_s / one.measured.wall_s for one in each.rounds)
+        if worst > _DISTURBED:
+            found.append(
+                f"{each.contestant.case} {each.contestant.name}: the client waited for its "
+                f"core {worst:.0%} of the time; its latency and throughput mean little"
+            )
+    return found
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a result.
+
+    Raises:
+        BenchmarkError: the file cannot be written.
+    """
+    try:
+        path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+    except OSError as exc:
+        raise BenchmarkError(f"--json: {path}: {exc.strerror}") from None
+
+
+@contextlib.contextmanager
+def _progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar on a terminal, and a line for each step elsewhere."""
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("", total=total)
+        begun = 0
+
+        def advance(what: str) -> None:
+            nonlocal begun
+            progress.update(task, completed=begun, description=what)
+            begun += 1
+            if not console.is_terminal:
+                print(f"[{begun}/{total}] {what}", file=sys.stderr, flush=True)
+
+        yield advance
+        progress.update(task, completed=total)

@@ -1,0 +1,178 @@
+"""What the harness and its children say to each other, one line of JSON each way.
+
+Standard library only: a peer may run in an environment of its own that lacks
+everything else.
+"""
+
+import dataclasses
+import json
+import random
+import string
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self, TextIO
+
+__all__ = ["ACCESS_KEY", "PROJECT", "SECRET_KEY", "STREAM", "TOKEN", "Job", "Measured", "Meter"]
+
+STREAM: Final = "bench"
+PROJECT: Final = "0123456789abcdef0123456789abcdef"
+ACCESS_KEY, SECRET_KEY = "BENCHKEY", "benchmark-secret"
+TOKEN: Final = "t" * 2000  # as long as IAM's
+
+# Distinct payloads, so that nobody's input stays in the processor's first cache.
+_PAYLOADS: Final = 2_000
+_POOL_BYTES: Final = 64 * 1024 * 1024
+_WINDOW_BYTES: Final = 32 * 1024 * 1024
+# A run that mostly waits ends by the clock on the wall: paced, or with a slow answerer.
+_WALL_FACTOR: Final = 10
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one child does: which client, which work, on what, and for how long.
+
+    `seconds` is CPU time, except for paced work, where it is time on the wall.
+    """
+
+    client: str
+    work: str
+    endpoint: str
+    size: int
+    keys: list[str] = field(repr=False)
+    batch: int = 500
+    partitions: int = 50
+    seconds: float = 2.0
+    auth: str = "aksk"
+    loop: str = "asyncio"
+    rate_limit: str = "off"
+    rate: int = 0
+    sample: int = 1
+    ca_file: str | None = None
+    core: int | None = None
+
+    @classmethod
+    def read(cls, line: str) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(line))
+
+    def to_json(self) -> str:
+        """Write it as one line."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @property
+    def window(self) -> int:
+        """How many records are accepted before their receipts are awaited: 16 full requests."""
+        return max(1, min(16 * self.batch, _WINDOW_BYTES // self.size))
+
+    def payloads(self) -> list[bytes]:
+        """Make the records' data: ASCII, since the oldest vendor SDK sends text only."""
+        chance = random.Random(self.size)  # noqa: S311 - the same data in each run
+        letters = string.ascii_letters + string.digits
+        count = max(1, min(_PAYLOADS, _POOL_BYTES // self.size))
+        return ["".join(chance.choices(letters, k=self.size)).encode() for _ in range(count)]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a child measured. `details` holds what only some work has, such as percentiles."""
+
+    records: int
+    requests: int | None
+    cpu_user_s: float
+    cpu_system_s: float
+    wall_s: float
+    max_rss_bytes: int
+    waited_s: float = 0.0
+    """How long the client had work but no core, since others were busy there (Linux only)."""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def cpu_s(self) -> float:
+        """All the CPU time it took."""
+        return self.cpu_user_s + self.cpu_system_s
+
+    @classmethod
+    def read(cls, line: str) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(line))
+
+    def to_json(self) -> str:
+        """Write it as one line."""
+        return json.dumps(dataclasses.asdict(self))
+
+
+class Meter:
+    """The child's watch. It starts when the harness says so, after the warm-up."""
+
+    def __init__(self, seconds: float, commands: TextIO, answers: TextIO) -> None:
+        self._seconds, self._commands, self._answers = seconds, commands, answers
+        self._cpu = self._wall = 0.0
+        self._usage = _Usage.now()
+        self._measured: Measured | None = None
+
+    def start(self) -> None:
+        """Report the end of the warm-up, wait for the word to go, and start the watch.
+
+        This blocks, also the event loop: nothing of the client is under way.
+        """
+        print("ready", file=self._answers, flush=True)
+        if not self._commands.readline():
+            raise SystemExit("the harness went away")
+        self._usage = _Usage.now()
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def running(self) -> bool:
+        """Say whether there is time left."""
+        return (
+            time.process_time() - self._cpu < self._seconds
+            and time.perf_counter() - self._wall < self._seconds * _WALL_FACTOR
+        )
+
+    def stop(self, records: int, requests: int | None = None) -> None:
+        """Stop the watch: so many records were delivered."""
+        wall_s = time.perf_counter() - self._wall
+        usage = _Usage.now()
+        self._measured = Measured(
+            records=records,
+            requests=requests,
+            cpu_user_s=usage.user_s - self._usage.user_s,
+            cpu_system_s=usage.system_s - self._usage.system_s,
+            wall_s=wall_s,
+            max_rss_bytes=usage.max_rss_bytes,
+            waited_s=usage.waited_s - self._usage.waited_s,
+        )
+
+    def report(self, details: dict[str, Any]) -> None:
+        """Tell the harness, with what the work itself has to say."""
+        assert self._measured is not None, "the work never stopped the watch"
+        measured = dataclasses.replace(self._measured, details=details)
+        print(measured.to_json(), file=self._answers, flush=True)
+
+
+@dataclass(frozen=True)
+class _Usage:
+    user_s: float
+    system_s: float
+    max_rss_bytes: int
+    waited_s: float
+
+    @classmethod
+    def now(cls) -> Self:
+        """Ask the operating system what this process has used."""
+        if sys.platform == "win32":  # has no getrusage; the sum is what counts
+            return cls(time.process_time(), 0.0, 0, 0.0)
+        import resource  # noqa: PLC0415 - not on Windows
+
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        unit = 1 if sys.platform == "darwin" else 1024
+        return cls(usage.ru_utime, usage.ru_stime, usage.ru_maxrss * unit, _waited_s())
+
+
+def _waited_s() -> float:
+    """Ask Linux how long this process's first thread was ready to run and did not."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0

@@ -1,0 +1,107 @@
+"""aiodis itself, through its public face, with its promises on."""
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, Final
+
+from aiodis import Credentials, DISClient, Producer, Receipt
+from benchmarks.job import ACCESS_KEY, PROJECT, SECRET_KEY, STREAM, TOKEN, Job, Meter
+from benchmarks.latency import summary
+
+__all__ = ["paced", "put"]
+
+_MAX_BATCH_BYTES: Final = 5 * 1024 * 1024
+_TICK_S: Final = 0.002
+_WARM_UP_S: Final = 1.0
+
+Records = Iterator[tuple[bytes, str]]
+
+
+async def put(job: Job, meter: Meter) -> dict[str, Any]:
+    """Send windows of records by key, each with its receipt, and flush after each window."""
+    records = _records(job)
+    batch_bytes = min(job.batch * job.size, _MAX_BATCH_BYTES)  # a request is full at `batch`
+    async with (
+        _client(job) as dis,
+        dis.producer(STREAM, batch_max_bytes=batch_bytes, **_limit(job)) as producer,
+    ):
+        await _window(producer, records, job.window)
+        before = producer.stats().requests
+        meter.start()
+        delivered = 0
+        while meter.running():
+            delivered += await _window(producer, records, job.window)
+        meter.stop(delivered, producer.stats().requests - before)
+    return {}
+
+
+async def paced(job: Job, meter: Meter) -> dict[str, Any]:
+    """Send by a timetable, and time records from when they should have been accepted.
+
+    A late send does not move the timetable, so a stall counts for every record
+    it delays (no coordinated omission).
+    """
+    records = _records(job)
+    async with _client(job) as dis, dis.producer(STREAM, **_limit(job)) as producer:
+        await _by_timetable(producer, records, job, _WARM_UP_S)
+        before = producer.stats()
+        meter.start()
+        latencies = await _by_timetable(producer, records, job, job.seconds)
+        after = producer.stats()
+        meter.stop(after.delivered - before.delivered, after.requests - before.requests)
+    return {"latency": summary(latencies), "failed": after.failed, "throttled": after.throttled}
+
+
+async def _window(producer: Producer, records: Records, count: int) -> int:
+    """Send so many records, and give how many receipts name a place."""
+    receipts = [
+        await producer.send(data, partition_key=key) for data, key in islice(records, count)
+    ]
+    await producer.flush()
+    return sum(bool(receipt.result().partition_id) for receipt in receipts)
+
+
+async def _by_timetable(
+    producer: Producer, records: Records, job: Job, seconds: float
+) -> list[float]:
+    """Send `rate` records a second; give the latency of every `sample`-th, in seconds."""
+    loop = asyncio.get_running_loop()
+    latencies: list[float] = []
+
+    def note(due: float, receipt: Receipt) -> None:
+        if not receipt.cancelled() and receipt.exception() is None:
+            latencies.append(loop.time() - due)
+
+    total = int(job.rate * seconds)
+    start, sent = loop.time(), 0
+    while sent < total:
+        due = min(total, int((loop.time() - start) * job.rate) + 1)
+        for data, key in islice(records, due - sent):
+            receipt = await producer.send(data, partition_key=key)
+            if sent % job.sample == 0:
+                receipt.add_done_callback(partial(note, start + sent / job.rate))
+            sent += 1
+        await asyncio.sleep(_TICK_S)
+    await producer.flush()
+    return latencies
+
+
+def _records(job: Job) -> Records:
+    return zip(cycle(job.payloads()), cycle(job.keys), strict=True)
+
+
+def _limit(job: Job) -> dict[str, Any]:
+    return {"rate_limit": job.rate_limit}
+
+
+def _client(job: Job) -> DISClient:
+    keys = Credentials.static(ACCESS_KEY, SECRET_KEY)
+    return DISClient(
+        endpoint=job.endpoint,
+        project_id=PROJECT,
+        credentials=keys if job.auth == "aksk" else Credentials.token(TOKEN),
+        ca_file=Path(job.ca_file) if job.ca_file else None,
+    )

@@ -1,0 +1,104 @@
+"""The commands in their short form: real processes, TLS, and figures that add up.
+
+Times are never asserted: they are the machine's.
+"""
+
+import os
+import subprocess
+import sys
+
+import orjson
+import pytest
+
+pytest.importorskip("trustme")
+pytest.importorskip("hdrh")
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+        check=False,
+    )
+
+
+def figures(tmp_path, *arguments):
+    file = tmp_path / "out.json"
+    done = run(*arguments, "--quick", "--rounds", "1", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    found = orjson.loads(file.read_bytes())
+    assert found["command"] == arguments[0]
+    assert found["environment"]["machine"]
+    assert found["environment"]["commit"]
+    assert isinstance(found["warnings"], list)
+    for case in found["cases"].values():
+        for client in case.values():
+            check(client, found["settings"]["rounds"])
+    return found, done
+
+
+def check(client, rounds):
+    assert len(client["rounds"]) == rounds
+    assert client["cpu_us_per_record"].keys() == {"median", "min", "max"}
+    assert client["records_per_cpu_second"] > 0
+    assert 0 < client["records_per_request"] <= 500
+    for each in client["rounds"]:
+        assert each["records"] == each["answerer_records"] > 0
+        assert each["cpu_user_s"] + each["cpu_system_s"] > 0
+
+
+def test_peers_compares_aiodis_with_the_vendor_and_the_floor(tmp_path):
+    pytest.importorskip("huaweicloudsdkdis")
+    found, done = figures(tmp_path, "peers")
+    assert found["cases"].keys() == {"put_100", "put_1024"}
+    for case in found["cases"].values():
+        assert case.keys() == {"aiodis", "v3_sync", "floor"}
+        assert case["v3_sync"]["records_per_request"] == 500
+    assert found["ratios"].keys() == {"put_100", "put_1024"}
+    for case, row in found["ratios"].items():
+        assert row.keys() == {"v3_sync", "floor"}
+        for name, times in row.items():
+            spread = found["spreads"][case][name]
+            assert 0 < spread["min"] <= times <= spread["max"]
+    assert "v3_sync over aiodis" in done.stdout
+    assert "round 1" in done.stderr  # progress, also where there is no terminal
+
+
+def test_put_measures_each_setting(tmp_path):
+    found, _ = figures(tmp_path, "put", "--sizes", "100", "--auth", "token", "--partitions", "20")
+    assert found["cases"]["put_100"].keys() == {"rate_limit=off", "rate_limit=fixed"}
+    assert found["settings"]["auth"] == "token"
+
+
+def test_floor_runs_without_tls_too(tmp_path):
+    found, _ = figures(tmp_path, "floor", "--sizes", "1024", "--no-tls")
+    assert found["cases"]["put_1024"]["floor"]["records_per_request"] == 500
+
+
+def test_paced_keeps_its_timetable(tmp_path):
+    found, _ = figures(tmp_path, "paced", "--rate", "5000", "--sample", "1", "--sizes", "100")
+    (each,) = found["cases"]["paced_100"]["aiodis"]["rounds"]
+    assert each["records"] == each["latency"]["samples"] == 5_000
+    assert each["failed"] == 0
+    assert each["latency"]["p50"] <= each["latency"]["p99"] <= each["latency"]["max"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["put", "--sizes", "many"], "is not numbers"),
+        (["put", "--sizes", "0"], "1 to 1048576 bytes"),
+        (["put", "--json", "/nowhere/at/all.json"], "there is no folder /nowhere/at"),
+        (["peers", "--peers", "v3_sync,kafka"], "there is no peer 'kafka'"),
+        (["put", "--rounds", "0"], "--rounds"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(arguments, said):
+    done = run(*arguments)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
