@@ -33,8 +33,12 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "auth_breaker_open_ms": "The same after the credentials were refused.",
     },
     "ProducerSettings": {
-        "ordering": "`partition`: one request in flight per partition. `none`: four, and no promise"
-        " about order.",
+        "ordering": "`partition`: one request in flight per partition, so its records keep their"
+        " order. `key`: one record of a key on its way, so a key's records keep theirs. `none`: no"
+        " promise about order.",
+        "on_ordered_failure": "What follows with `key` ordering when a record fails for good. `pause`:"
+        " its key takes nothing more until `resume_key`. `continue`: the key's next record goes.",
+        "serializer": "Makes the bytes of each record from what was sent. None takes bytes only.",
         "linger_ms": "How long the first record of a batch waits for company.",
         "batch_max_records": "Records in one partition's batch. With `rate_limit` on, also no more"
         " than a quarter of a second's rate (some 250 for COMMON).",
@@ -42,6 +46,8 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         " takes what the stream's type allows. With `rate_limit` on, a batch is also no more than a"
         " quarter of a second's rate (some 256 KiB for COMMON).",
         "max_in_flight": "Requests in flight at once, all partitions together.",
+        "max_in_flight_per_partition": "Of these, the requests with records of one partition. None"
+        " is 1 with `partition` ordering, which allows no more, and 4 with the others.",
         "buffer_memory": "Bytes held at most: data, partition keys, and 400 a record besides.",
         "max_block_ms": "How long `send` waits for room before `BufferFullError`.",
         "delivery_timeout_ms": "How long after its acceptance a record may be sent before"
@@ -49,10 +55,14 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "retry_backoff_ms": "Ceiling of the first random pause before a partition's records are"
         " sent again. It doubles with each try.",
         "retry_backoff_max_ms": "Where that ceiling stops.",
-        "rate_limit": "`fixed`: each partition is kept to its documented rate. `off`: not at all.",
-        "rate_limit_share": "The part of each partition's rate that is this producer's.",
+        "rate_limit": "`adaptive`: each partition is kept to its documented rate, and to less of it"
+        " while the service throttles. `fixed`: to its documented rate. `off`: not at all.",
+        "rate_limit_share": "The part of each partition's rate that is this producer's at most.",
         "metadata_max_age_ms": "How old the list of partitions may become.",
         "close_timeout_ms": "How long `close` waits for deliveries before it fails the rest.",
+        "wire_format": "The form of request bodies. `protobuf` needs the extra `protobuf`.",
+        "compression": "How request bodies are compressed, in either form. All but `none` need the"
+        " extra `compression`.",
     },
     "ConsumerSettings": {
         "app": "The app that the checkpoints belong to. It is created when it does not exist.",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,7 +16,7 @@ from aiodis.producer.ledger import Ledger
 from aiodis.producer.outcome import Next, Verdict, after_error, record_error
 from aiodis.transport.exchange import Exchange
 from aiodis.transport.session import Answer
-from aiodis.wire.codec import WrittenResult
+from aiodis.wire.codec import PlaceResult, RecordResult
 from aiodis.wire.compression import compress
 from aiodis.wire.forms import codec_for, codec_of
 
@@ -48,7 +48,7 @@ class _Job:
 class _Answered(NamedTuple):
     """The answer to one request. `ambiguous`: an earlier try may have been carried out too."""
 
-    results: list[WrittenResult]
+    results: Sequence[RecordResult]
     attempts: int
     ambiguous: bool
     is_clean: bool
@@ -194,21 +194,20 @@ class Dispatcher:
                 content_type=self.codec.content_type,
                 headers=headers,
             )
-            results, failed = self._read(answer, sum(counts))
+            results = self._read(answer, sum(counts))
             span.set(attempts=attempts)
-        # The count alone is not believed: a record without a number is not written.
-        is_clean = not failed and None not in [result.sequence_number for result in results]
+        is_clean = isinstance(results[0], PlaceResult)
         return _Answered(results, attempts, ambiguous, is_clean)
 
-    def _read(self, answer: Answer, count: int) -> tuple[list[WrittenResult], int]:
+    def _read(self, answer: Answer, count: int) -> Sequence[RecordResult]:
         codec = codec_for(answer.headers.get("Content-Type", ""))
         try:
-            results, failed = codec.decode_results(answer.body)
+            results = codec.decode_results(answer.body)
         except msgspec.MsgspecError as exc:
             raise _unreadable(answer, f"the answer is no {codec.name} of results") from exc
         if len(results) != count:
             raise _unreadable(answer, f"{count} records sent, {len(results)} results came back")
-        return results, failed
+        return results
 
     async def _after(self, error: DISError, entries: list[Entry], search: _Search) -> list[Next]:
         """Decide on a request that failed as a whole; say what becomes of each record."""

@@ -13,7 +13,7 @@ from aiodis.errors import (
     ServiceError,
 )
 from aiodis.producer.accumulator import Entry
-from aiodis.wire.codec import WrittenResult
+from aiodis.wire.codec import RecordResult
 
 __all__ = ["Next", "Verdict", "after_error", "after_result", "record_error"]
 
@@ -42,7 +42,7 @@ class Verdict(Enum):
     FAILED = "failed"
 
 
-def after_result(result: WrittenResult) -> Next:
+def after_result(result: RecordResult) -> Next:
     """Decide by one record's result."""
     code = result.error_code
     if code is None:

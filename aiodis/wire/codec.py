@@ -13,12 +13,14 @@ from aiodis.record import ReceivedRecord
 
 __all__ = [
     "GetReply",
+    "PlaceResult",
     "PutBody",
     "PutEntry",
     "PutReply",
     "PutResult",
     "RecordCodec",
     "RecordLike",
+    "RecordResult",
     "RoutedRecord",
     "TailedRouting",
     "WrittenResult",
@@ -52,8 +54,17 @@ class PutResult(msgspec.Struct, omit_defaults=True, gc=False):
     error_message: str | None = None
 
 
+class PlaceResult(msgspec.Struct, gc=False):
+    """The result of a record that was written: all there is in most answers."""
+
+    partition_id: str
+    sequence_number: int
+    error_code: ClassVar[None] = None
+    error_message: ClassVar[None] = None
+
+
 class WrittenResult(msgspec.Struct, gc=False):
-    """The same as the producer reads it, where each conversion would be one a record."""
+    """What became of one record as the producer reads it, with the number as one."""
 
     partition_id: str | None = None
     sequence_number: int | None = None
@@ -130,6 +141,19 @@ class RoutedRecord(RecordLike, Protocol):
     def route(self) -> TailedRouting: ...
 
 
+class RecordResult(Protocol):
+    """What the producer reads of a record's result: `PlaceResult` or `WrittenResult`."""
+
+    @property
+    def partition_id(self) -> str | None: ...
+    @property
+    def sequence_number(self) -> int | None: ...
+    @property
+    def error_code(self) -> str | None: ...
+    @property
+    def error_message(self) -> str | None: ...
+
+
 class RecordCodec(Protocol):
     """One form of records on the wire.
 
@@ -156,8 +180,8 @@ class RecordCodec(Protocol):
 
     def decode_put_reply(self, body: bytes) -> PutReply: ...
 
-    def decode_results(self, body: bytes) -> tuple[list[WrittenResult], int]:
-        """Decode the results of an answer to PutRecords and how many failed: the same path."""
+    def decode_results(self, body: bytes) -> Sequence[RecordResult]:
+        """Decode an answer to PutRecords; places only if every record was written."""
 
     def encode_get_reply(self, reply: GetReply) -> bytes: ...
 

@@ -9,9 +9,11 @@ from pybase64 import b64encode
 
 from aiodis.wire.codec import (
     GetReply,
+    PlaceResult,
     PutBody,
     PutReply,
     RecordLike,
+    RecordResult,
     RoutedRecord,
     Routing,
     WrittenResult,
@@ -20,8 +22,12 @@ from aiodis.wire.codec import (
 __all__ = ["JsonCodec", "fragment"]
 
 
-class _Results(msgspec.Struct):
+class _Places(msgspec.Struct):
     failed_record_count: int
+    records: list[PlaceResult]
+
+
+class _Results(msgspec.Struct):
     records: list[WrittenResult]
 
 
@@ -34,6 +40,7 @@ class JsonCodec:
     def __init__(self) -> None:
         self._put_body = msgspec.json.Decoder(PutBody)
         self._put_reply = msgspec.json.Decoder(PutReply)
+        self._places = msgspec.json.Decoder(_Places, strict=False)
         self._results = msgspec.json.Decoder(_Results, strict=False)
         self._get_reply = msgspec.json.Decoder(GetReply, strict=False)
 
@@ -90,14 +97,17 @@ class JsonCodec:
         """
         return self._put_reply.decode(body)
 
-    def decode_results(self, body: bytes) -> tuple[list[WrittenResult], int]:
-        """Decode the results of an answer to PutRecords, and how many records failed.
+    def decode_results(self, body: bytes) -> Sequence[RecordResult]:
+        """Decode an answer to PutRecords; places only if every record was written.
 
         Raises:
             msgspec.MsgspecError: it is not one.
         """
-        reply = self._results.decode(body)
-        return reply.records, reply.failed_record_count
+        try:
+            places = self._places.decode(body)
+        except msgspec.ValidationError:  # a record without a number: not all were written
+            return self._results.decode(body).records
+        return self._results.decode(body).records if places.failed_record_count else places.records
 
     def encode_get_reply(self, reply: GetReply) -> bytes:
         """Encode the answer to GetRecords."""

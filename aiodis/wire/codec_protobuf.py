@@ -21,11 +21,13 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from aiodis.record import ReceivedRecord
 from aiodis.wire.codec import (
     GetReply,
+    PlaceResult,
     PutBody,
     PutEntry,
     PutReply,
     PutResult,
     RecordLike,
+    RecordResult,
     RoutedRecord,
     Routing,
     WrittenResult,
@@ -123,27 +125,29 @@ class ProtobufCodec:
         ]
         return PutReply(answer.failedRecordCount, results)
 
-    def decode_results(self, body: bytes) -> tuple[list[WrittenResult], int]:
-        """Decode the results of an answer to PutRecords, and how many records failed.
+    def decode_results(self, body: bytes) -> Sequence[RecordResult]:
+        """Decode an answer to PutRecords; places only if every record was written.
 
         Raises:
             msgspec.MsgspecError: it is not one.
         """
         answer = _parse(_CLASSES.put_result, body)
         _require(answer, "failedRecordCount")
+        records = answer.records
         try:
-            results = [
+            if not answer.failedRecordCount and all(r.sequenceNumber for r in records):
+                return [PlaceResult(r.shardId, int(r.sequenceNumber)) for r in records]
+            return [
                 WrittenResult(
-                    entry.shardId or None,
-                    int(entry.sequenceNumber) if entry.sequenceNumber else None,
-                    entry.errorCode or None,
-                    entry.errorMessage or None,
+                    r.shardId or None,
+                    int(r.sequenceNumber) if r.sequenceNumber else None,
+                    r.errorCode or None,
+                    r.errorMessage or None,
                 )
-                for entry in answer.records
+                for r in records
             ]
         except ValueError as exc:
             raise msgspec.ValidationError("a result's sequenceNumber is no number") from exc
-        return results, answer.failedRecordCount
 
     def encode_get_reply(self, reply: GetReply) -> bytes:
         """Encode the answer to GetRecords."""

@@ -8,6 +8,7 @@ import asyncio
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
 from urllib.parse import parse_qs
 
 import orjson
@@ -15,10 +16,12 @@ import pybase64
 
 from aiodis.api.apps import App
 from aiodis.api.checkpoints import Checkpoint
+from aiodis.api.limits import limits_of
 from aiodis.api.records import Cursor
 from aiodis.api.streams import Partition, StreamDescription
 from aiodis.errors import DISError, error_class
 from aiodis.record import partition_name, partition_number
+from aiodis.server.limits import PartitionLimits
 from aiodis.transport.exchange import Exchanged
 from aiodis.transport.session import Answer
 from aiodis.wire.message import Empty
@@ -48,11 +51,17 @@ class ScriptedService:
 
     `put_faults` are asked in turn, one a put: each gets the request's entries and
     gives an error to raise before or after the effect, or codes by index for a
-    partial failure.
+    partial failure. With `limited`, a partition takes what the stream's type allows: its
+    bucket holds a second's worth, and once a record of a request is throttled, so are the
+    partition's later ones in it.
     """
 
-    def __init__(self, partitions: int = 2, *, stream_type: str = "COMMON") -> None:
+    def __init__(
+        self, partitions: int = 2, *, stream_type: str = "COMMON", limited: bool = False
+    ) -> None:
         self.stream_type = stream_type
+        self.limited = limited
+        self._limits: dict[int, PartitionLimits] = {}
         self.status = dict.fromkeys(range(partitions), "ACTIVE")
         self.stored: dict[int, list[Stored]] = defaultdict(list)
         self.oldest: dict[int, int] = defaultdict(int)
@@ -152,6 +161,13 @@ class ScriptedService:
         for item in data:
             self.stored[partition].append(Stored(item, None, self.next(partition)))
 
+    def forget(self) -> None:
+        """Drop what was put so far, as if its retention were over."""
+        for n, stored in self.stored.items():
+            self.oldest[n] += len(stored)
+            stored.clear()
+        self.puts.clear()
+
     def all_data(self) -> list[bytes]:
         return [record.data for stored in self.stored.values() for record in stored]
 
@@ -212,12 +228,29 @@ class ScriptedService:
         fault = self.put_faults.pop(0)(entries) if self.put_faults else None
         if isinstance(fault, BaseException) and not getattr(fault, "carried_out", False):
             raise fault
-        codes = fault if isinstance(fault, dict) else {}
+        codes = fault if isinstance(fault, dict) else self._throttled(entries)
         results = [self._store(entry, codes.get(i)) for i, entry in enumerate(entries)]
         if isinstance(fault, BaseException):
             raise fault
         failed = sum("error_code" in result for result in results)
         return {"failed_record_count": failed, "records": results}
+
+    def _throttled(self, entries) -> dict[int, str]:
+        """Tell the records that are over a partition's limits."""
+        if not self.limited:
+            return {}
+        now_ms = asyncio.get_running_loop().time() * 1000
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index, entry in enumerate(entries):
+            groups[self._route(entry)].append(index)
+        codes = {}
+        for n, indexes in groups.items():
+            if n not in self._limits:
+                self._limits[n] = PartitionLimits(limits_of(self.stream_type), now_ms)
+            sizes = [len(entries[index]["data"]) * 3 // 4 for index in indexes]
+            admitted = self._limits[n].admit(sizes, now_ms)
+            codes |= dict.fromkeys(indexes[admitted:], "DIS.4303")
+        return codes
 
     def _store(self, entry, code):
         n = self._route(entry)
@@ -234,8 +267,12 @@ class ScriptedService:
     def _route(self, entry) -> int:
         if "partition_id" in entry:
             return partition_number(entry["partition_id"])
-        active = [n for n, status in self.status.items() if status == "ACTIVE"]
-        spans = PartitionMap(zip(active, even_ranges(len(active)), strict=True))
+        spans = _map(tuple(n for n, status in self.status.items() if status == "ACTIVE"))
         if "explicit_hash_key" in entry:
             return spans.find(int(entry["explicit_hash_key"]))
         return spans.find(hash_key(entry["partition_key"]))
+
+
+@cache
+def _map(active: tuple[int, ...]) -> PartitionMap:
+    return PartitionMap(zip(active, even_ranges(len(active)), strict=True))
