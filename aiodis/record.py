@@ -51,14 +51,14 @@ class Record:
 
 
 class RecordMetadata(msgspec.Struct, frozen=True, gc=False):
-    """Where a record went. `sequence_number` is None if the service named none.
+    """Where a record went.
 
     `attempts` counts the tries of its request. `reordered` says that a record
     accepted later for the same partition was written before this one.
     """
 
     partition_id: str
-    sequence_number: int | None
+    sequence_number: int
     attempts: int = 1
     reordered: bool = False
 

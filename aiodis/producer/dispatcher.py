@@ -14,9 +14,10 @@ from aiodis.errors import DecodeError, DISError
 from aiodis.producer.accumulator import Entry
 from aiodis.producer.ledger import Ledger
 from aiodis.producer.outcome import Next, Verdict, after_error, record_error
+from aiodis.record import RecordMetadata
 from aiodis.transport.exchange import Exchange
 from aiodis.transport.session import Answer
-from aiodis.wire.codec import PlaceResult, RecordResult
+from aiodis.wire.codec import RecordResult
 from aiodis.wire.compression import compress
 from aiodis.wire.forms import codec_for, codec_of
 
@@ -196,7 +197,7 @@ class Dispatcher:
             )
             results = self._read(answer, sum(counts))
             span.set(attempts=attempts)
-        is_clean = isinstance(results[0], PlaceResult)
+        is_clean = isinstance(results[0], RecordMetadata)
         return _Answered(results, attempts, ambiguous, is_clean)
 
     def _read(self, answer: Answer, count: int) -> Sequence[RecordResult]:

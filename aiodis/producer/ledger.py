@@ -1,10 +1,10 @@
+# ruff: noqa: SLF001 - a receipt is the ledger's to resolve
 """The outcomes: receipts, counts and the room given back, in one pass per batch."""
 
-import logging
-from asyncio import InvalidStateError
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from msgspec.structs import replace
 
 from aiodis.errors import DeliveryTimeoutError, KeyPausedError, RecordError
 from aiodis.pacing.budget import ByteBudget
@@ -13,15 +13,11 @@ from aiodis.producer.epochs import Epochs
 from aiodis.producer.key_order import KeyOrder
 from aiodis.producer.meter import Meter
 from aiodis.producer.outcome import Next, after_result
+from aiodis.producer.receipt import Outcome, tell
 from aiodis.record import RecordMetadata
-from aiodis.wire.codec import RecordResult
+from aiodis.wire.codec import RecordResult, WrittenResult
 
-__all__ = ["Ledger", "Outcome", "ProducerStats"]
-
-_log = logging.getLogger("aiodis.producer")
-
-Outcome = RecordMetadata | RecordError
-"""What becomes of a record."""
+__all__ = ["Ledger", "ProducerStats"]
 
 
 @dataclass(slots=True)
@@ -96,8 +92,7 @@ class Ledger:
                 continue
             entry.ambiguous |= ambiguous
             if following is Next.FAILED:
-                message = f"refused by the service: {result.error_code}: {result.error_message}"
-                self.fail([entry], _refusal(message, result.error_code), "refused")
+                self.fail([entry], _refusal(result), "refused")
             else:
                 entry.attempts += attempts
         if delivered:
@@ -118,10 +113,7 @@ class Ledger:
             self.meter.again(retried, throttled)
 
     def _deliver_all(
-        self,
-        entries: list[Entry],
-        results: Sequence[RecordResult],
-        attempts: int,
+        self, entries: list[Entry], places: Sequence[RecordResult], attempts: int
     ) -> int:
         """Settle a clean batch, and give the room it took: the producer's second hot loop.
 
@@ -130,21 +122,20 @@ class Ledger:
         lane = entries[0].route.lane
         name = lane.name
         elsewhere = room = 0
-        for entry, result in zip(entries, results, strict=True):
+        for entry, place in zip(entries, places, strict=True):
             entry.settled = True
             room += entry.size
-            partition_id = result.partition_id or name
-            if partition_id != name:
+            if place.partition_id != name:
                 elsewhere += 1
-            metadata = RecordMetadata(partition_id, result.sequence_number, attempts)
+            if attempts != 1:
+                place = _place(place, name, attempts)  # noqa: PLW2901 - the answer's has no count
             receipt = entry.receipt
             if receipt is not None:
-                try:
-                    receipt.set_result(metadata)
-                except InvalidStateError:  # the user cancelled it
-                    continue
+                receipt._outcome = place
+                if receipt._watchers is not None:
+                    receipt._wake()
             elif entry.callback is not None:
-                _call(entry.callback, metadata)
+                tell(entry.callback, place)
         lane.queue.highest_delivered = entries[-1].order
         if elsewhere and not entries[0].route.pinned:
             self._found_elsewhere(elsewhere)
@@ -153,23 +144,16 @@ class Ledger:
     def _deliver(self, entry: Entry, result: RecordResult, attempts: int) -> None:
         entry.settled = True
         lane = entry.route.lane
-        partition_id = result.partition_id or lane.name
-        if partition_id != lane.name and not entry.route.pinned:
+        place = _place(result, lane.name, entry.attempts + attempts)
+        if place.partition_id != lane.name and not entry.route.pinned:
             self._found_elsewhere(1)
-        reordered = entry.order < lane.queue.highest_delivered
-        if reordered:
+        if entry.order < lane.queue.highest_delivered:
+            place = replace(place, reordered=True)
             self.stats.reordered += 1
             self.meter.reordered()
         else:
             lane.queue.highest_delivered = entry.order
-        metadata = RecordMetadata(
-            partition_id, result.sequence_number, entry.attempts + attempts, reordered
-        )
-        if entry.receipt is not None:
-            if not entry.receipt.done():
-                entry.receipt.set_result(metadata)
-        elif entry.callback is not None:
-            _call(entry.callback, metadata)
+        _resolve(entry, place)
         if self.key_order is not None and (following := self.key_order.delivered(entry)):
             self._release(following)
 
@@ -196,14 +180,8 @@ class Ledger:
             entry.settled = True
             self.epochs.fail(entry)
             self.buffer.give(entry.size)
-            receipt = entry.receipt
-            if receipt is None:
-                if entry.callback is not None:
-                    _call(entry.callback, make(entry))
-            elif not receipt.done():
-                receipt.set_exception(make(entry))
-                # Read it once, or asyncio logs an error for each receipt nobody kept.
-                receipt.exception()
+            if entry.receipt is not None or entry.callback is not None:
+                _resolve(entry, make(entry))
         if not failed:
             return
         self.stats.failed += len(failed)
@@ -228,19 +206,28 @@ class Ledger:
         return [entry for entry in entries if entry.deadline > now]
 
 
-def _call(callback: Callable[[Outcome], Any], outcome: Outcome) -> None:
-    try:
-        callback(outcome)
-    except Exception:  # noqa: BLE001 - the user's code; it must not end the producer
-        _log.exception("a delivery callback failed")
+def _place(result: RecordResult, name: str, attempts: int) -> RecordMetadata:
+    number = result.sequence_number
+    return RecordMetadata(result.partition_id or name, -1 if number is None else number, attempts)
+
+
+def _resolve(entry: Entry, outcome: Outcome) -> None:
+    if entry.receipt is not None:
+        entry.receipt._resolve(outcome)
+    elif entry.callback is not None:
+        tell(entry.callback, outcome)
 
 
 def _paused(entry: Entry) -> RecordError:
     return KeyPausedError("an earlier record of its key failed for good", ambiguous=entry.ambiguous)
 
 
-def _refusal(message: str, code: str | None) -> Callable[[Entry], RecordError]:
-    return lambda entry: RecordError(message, code=code, ambiguous=entry.ambiguous)
+def _refusal(result: RecordResult) -> Callable[[Entry], RecordError]:
+    assert isinstance(result, WrittenResult)
+    code, message = result.error_code, result.error_message
+    return lambda entry: RecordError(
+        f"refused by the service: {code}: {message}", code=code, ambiguous=entry.ambiguous
+    )
 
 
 def _too_late(entry: Entry) -> RecordError:

@@ -13,6 +13,7 @@ from aiodis.errors import (
     ServiceError,
 )
 from aiodis.producer.accumulator import Entry
+from aiodis.record import RecordMetadata
 from aiodis.wire.codec import RecordResult
 
 __all__ = ["Next", "Verdict", "after_error", "after_result", "record_error"]
@@ -44,9 +45,9 @@ class Verdict(Enum):
 
 def after_result(result: RecordResult) -> Next:
     """Decide by one record's result."""
-    code = result.error_code
-    if code is None:
+    if isinstance(result, RecordMetadata) or result.error_code is None:
         return Next.DELIVERED
+    code = result.error_code
     if _THROTTLED in code:
         return Next.THROTTLED
     if "DIS.5" in code:

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -29,20 +28,18 @@ from aiodis.producer.accumulator import Entry, Route
 from aiodis.producer.dispatcher import Dispatcher
 from aiodis.producer.key_order import KeyOrder
 from aiodis.producer.lanes import ENTRY_BYTES, LONGEST_KEY_KEPT, Lanes
-from aiodis.producer.ledger import Ledger, Outcome, ProducerStats
+from aiodis.producer.ledger import Ledger, ProducerStats
 from aiodis.producer.meter import Meter
 from aiodis.producer.outcome import record_error
+from aiodis.producer.receipt import Outcome, Receipt
 from aiodis.producer.router import Router
 from aiodis.record import Record, RecordMetadata
 from aiodis.transport.exchange import Exchange
 from aiodis.wire.forms import require_wire
 
-__all__ = ["FlushReport", "Producer", "Receipt"]
+__all__ = ["FlushReport", "Producer"]
 
 _log = logging.getLogger("aiodis.producer")
-
-Receipt = asyncio.Future[RecordMetadata]
-"""Resolves to the record's place, or raises its `RecordError`. Cancelling it cancels no send."""
 
 _TIDY_EVERY_S: Final = 1.0
 
@@ -146,7 +143,6 @@ class Producer:
             raise DISError(f"stream {self.stream_name}: {exc}") from None
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
-        self._new_receipt: Callable[[], Receipt] = partial(asyncio.Future, loop=self._loop)
         dispatcher = Dispatcher(
             self._exchange,
             self.stream_name,
@@ -192,7 +188,7 @@ class Producer:
 
         `data` is bytes, or what the producer's `serializer` makes bytes of.
         Waits for room while `buffer_memory` is full. Cancelled while it waits,
-        nothing is sent; cancelling the receipt loses only the receipt.
+        nothing is sent; cancelling a wait for the receipt cancels no send.
 
         Raises:
             ParameterError: the service would refuse the record.
@@ -217,7 +213,7 @@ class Producer:
             buffer.free -= size
         epochs = self._epochs
         order = epochs.accepted = epochs.accepted + 1
-        receipt = self._new_receipt()
+        receipt = Receipt()
         entry = Entry(data, route, receipt, order, self._time() + self._timeout, size)
         if self._key_order is None:
             route.lane.append(entry, len(data))
@@ -363,7 +359,7 @@ class Producer:
     def _accept(self, data: bytes, route: Route, size: int) -> Receipt:
         epochs = self._epochs
         order = epochs.accepted = epochs.accepted + 1
-        receipt = self._new_receipt()
+        receipt = Receipt()
         entry = Entry(data, route, receipt, order, self._time() + self._timeout, size)
         if self._key_order is None:
             route.lane.append(entry, len(data))

@@ -9,11 +9,10 @@ from typing import ClassVar, Protocol, Self
 
 import msgspec
 
-from aiodis.record import ReceivedRecord
+from aiodis.record import ReceivedRecord, RecordMetadata
 
 __all__ = [
     "GetReply",
-    "PlaceResult",
     "PutBody",
     "PutEntry",
     "PutReply",
@@ -52,15 +51,6 @@ class PutResult(msgspec.Struct, omit_defaults=True, gc=False):
     sequence_number: str | None = None
     error_code: str | None = None
     error_message: str | None = None
-
-
-class PlaceResult(msgspec.Struct, gc=False):
-    """The result of a record that was written: all there is in most answers."""
-
-    partition_id: str
-    sequence_number: int
-    error_code: ClassVar[None] = None
-    error_message: ClassVar[None] = None
 
 
 class WrittenResult(msgspec.Struct, gc=False):
@@ -141,17 +131,8 @@ class RoutedRecord(RecordLike, Protocol):
     def route(self) -> TailedRouting: ...
 
 
-class RecordResult(Protocol):
-    """What the producer reads of a record's result: `PlaceResult` or `WrittenResult`."""
-
-    @property
-    def partition_id(self) -> str | None: ...
-    @property
-    def sequence_number(self) -> int | None: ...
-    @property
-    def error_code(self) -> str | None: ...
-    @property
-    def error_message(self) -> str | None: ...
+RecordResult = RecordMetadata | WrittenResult
+"""A record's result as the producer reads it: its place alone in an answer without failures."""
 
 
 class RecordCodec(Protocol):

@@ -7,9 +7,9 @@ from typing import ClassVar, Final
 import msgspec
 from pybase64 import b64encode
 
+from aiodis.record import RecordMetadata
 from aiodis.wire.codec import (
     GetReply,
-    PlaceResult,
     PutBody,
     PutReply,
     RecordLike,
@@ -24,7 +24,7 @@ __all__ = ["JsonCodec", "fragment"]
 
 class _Places(msgspec.Struct):
     failed_record_count: int
-    records: list[PlaceResult]
+    records: list[RecordMetadata]
 
 
 class _Results(msgspec.Struct):

@@ -18,10 +18,9 @@ import msgspec
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from aiodis.record import ReceivedRecord
+from aiodis.record import ReceivedRecord, RecordMetadata
 from aiodis.wire.codec import (
     GetReply,
-    PlaceResult,
     PutBody,
     PutEntry,
     PutReply,
@@ -136,7 +135,7 @@ class ProtobufCodec:
         records = answer.records
         try:
             if not answer.failedRecordCount and all(r.sequenceNumber for r in records):
-                return [PlaceResult(r.shardId, int(r.sequenceNumber)) for r in records]
+                return [RecordMetadata(r.shardId, int(r.sequenceNumber)) for r in records]
             return [
                 WrittenResult(
                     r.shardId or None,
