@@ -27,6 +27,7 @@ class Route:
         "partition_id",
         "partition_key",
         "pinned",
+        "queue",
         "spread",
         "tail",
         "timestamp_ms",
@@ -45,6 +46,7 @@ class Route:
         if self.spread:
             self.partition_id = lane.name  # spread by us: the service is told where
         self.lane = lane
+        self.queue: PartitionQueue = lane.queue
         self.weight = weight
         self.tail = b""
 
@@ -117,6 +119,8 @@ class PartitionQueue:
         """When the oldest batch began to linger."""
         self.due = False
         """Whether what waits goes without lingering further."""
+        self.is_watched = False
+        """Whether the lane wants to look when a record is added."""
         self.highest_delivered = -1
 
     def ready_at(self, *, linger: float, max_records: int, max_bytes: int) -> float | None:

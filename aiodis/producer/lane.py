@@ -63,21 +63,25 @@ class Lane:
             self._max_bytes = min(self._max_bytes, limiter.batch_bytes)
         self._on_lingered, self._reroute = on_lingered, reroute
         self._wake = asyncio.Event()
-        self._is_idle = self._is_lingering = False
+        self._is_idle = False
 
-    def append(self, entry: Entry, size: int) -> None:
-        """Add a record of `size` bytes of data, and wake the lane if it waits for that."""
+    def append(self, entry: Entry) -> None:
+        """Add a record, and look; `Producer.send` does the same in place."""
         queue = self.queue
         queue.entries.append(entry)
-        queue.size += size
+        queue.size += len(entry.data)
+        if queue.is_watched:
+            self.look()
+
+    def look(self) -> None:
+        """Wake the lane if what was added is what it waits for."""
+        queue = self.queue
         if self._is_idle:
-            self._is_idle = False
             queue.since = self._loop.time()
-            self._wake.set()
-        elif self._is_lingering and (
-            queue.size >= self._max_bytes or len(queue.entries) >= self._max_records
-        ):
-            self._wake.set()
+        elif queue.size < self._max_bytes and len(queue.entries) < self._max_records:
+            return
+        self._is_idle = queue.is_watched = False
+        self._wake.set()
 
     def hurry(self) -> None:
         """Send what waits without lingering further."""
@@ -128,11 +132,12 @@ class Lane:
                 return
             self._wake.clear()
             timer = loop.call_at(at, self._wake.set) if at is not None else None
-            self._is_idle, self._is_lingering = at is None, at is not None
+            self._is_idle = at is None
+            self.queue.is_watched = True
             try:
                 await self._wake.wait()
             finally:
-                self._is_idle = self._is_lingering = False
+                self.queue.is_watched = False
                 if timer:
                     timer.cancel()
 

@@ -182,7 +182,7 @@ class Lanes:
         self.routes.clear()
         for entry in sorted(self.waiting(), key=lambda entry: entry.order):
             entry.route = self.current(entry.route)
-            entry.route.lane.append(entry, len(entry.data))
+            entry.route.lane.append(entry)
         for lane in list(self._by_partition.values()):
             for entry, end in lane.held():
                 if not entry.route.spread and (heir := self.current(entry.route).lane) is not lane:

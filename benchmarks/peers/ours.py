@@ -72,7 +72,7 @@ async def _by_timetable(
     latencies: list[float] = []
 
     def note(due: float, receipt: Receipt) -> None:
-        if not receipt.cancelled() and receipt.exception() is None:
+        if receipt.exception() is None:
             latencies.append(loop.time() - due)
 
     total = int(job.rate * seconds)

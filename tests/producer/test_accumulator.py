@@ -12,7 +12,7 @@ LIMITS = {"linger": 5.0, "max_records": 3, "max_bytes": 100}
 
 def entry(order, size=10, *, deadline=1000.0, **fields):
     record = Record(b"x" * size, **fields)
-    lane = SimpleNamespace(name="shardId-0000000007")
+    lane = SimpleNamespace(name="shardId-0000000007", queue=PartitionQueue())
     return Entry(record.data, Route(record, lane=lane, weight=0), None, order, deadline, size)
 
 
@@ -255,5 +255,8 @@ class TestEntries:
 
     def test_a_route_gives_the_record_back_as_it_was(self):
         record = Record(b"data", "k", 5, "0", 7)
-        assert Route(record, lane=None, weight=0).record(b"data") == record
+        assert (
+            Route(record, lane=SimpleNamespace(name="", queue=None), weight=0).record(b"data")
+            == record
+        )
         assert entry(0).route.record(b"") == Record(b"")

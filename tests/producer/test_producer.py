@@ -279,11 +279,14 @@ async def test_cancelling_or_dropping_a_receipt_cancels_no_send():
     service = ScriptedService(partitions=1)
     async with producer_of(service) as producer:
         receipt = await producer.send(b"a", partition_key="k")
-        receipt.cancel()
+        waits = [asyncio.ensure_future(receipt) for _ in range(3)]
+        await asyncio.sleep(0)
+        waits[0].cancel()
         del receipt
         await producer.send(b"b", partition_key="k")
         gc.collect()
         assert await producer.flush() == (2, 0, 0)
+        assert (await waits[1]).sequence_number == (await waits[2]).sequence_number == 0
     assert service.all_data() == [b"a", b"b"]
 
 
