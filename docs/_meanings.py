@@ -36,8 +36,8 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "ordering": "`partition`: one request in flight per partition, so its records keep their"
         " order. `key`: one record of a key on its way, so a key's records keep theirs. `none`: no"
         " promise about order.",
-        "on_ordered_failure": "What follows with `key` ordering when a record fails for good. `pause`:"
-        " its key takes nothing more until `resume_key`. `continue`: the key's next record goes.",
+        "on_ordered_failure": "What follows a record that fails for good, with `key` ordering."
+        " `pause`: its key takes nothing more until `resume_key`. `continue`: the next one goes.",
         "serializer": "Makes the bytes of each record from what was sent. None takes bytes only.",
         "linger_ms": "How long the first record of a batch waits for company.",
         "batch_max_records": "Records in one partition's batch. With `rate_limit` on, also no more"

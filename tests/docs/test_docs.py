@@ -17,7 +17,12 @@ from typing import NamedTuple
 import pytest
 
 import aiodis
+import aiodis.observe
+import aiodis.observe.opentelemetry
+import aiodis.observe.prometheus
+import aiodis.serializers
 import aiodis.server
+import aiodis.server.faults
 from aiodis.api import OPERATIONS
 from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
 from aiodis.errors import ERROR_CLASSES
@@ -34,6 +39,16 @@ PAGES = [
     )
     if path.exists()  # a source distribution lacks some
 ]
+
+PUBLIC = (
+    aiodis,
+    aiodis.observe,
+    aiodis.observe.opentelemetry,
+    aiodis.observe.prometheus,
+    aiodis.serializers,
+    aiodis.server,
+    aiodis.server.faults,
+)
 
 _FENCE = re.compile(r"^( *)(`{3,})([^`\n]*)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!\\)\[[^\]\n]*(?:\n[^\]\n]*)?\]\(([^()\s]+)\)")
@@ -125,7 +140,7 @@ def test_the_generated_pages_are_those_of_the_code():
 def test_every_public_name_is_in_the_reference():
     text = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\.\. [\w:]+:: ([\w.]+)", text, re.MULTILINE))
-    for module in (aiodis, aiodis.server):
+    for module in PUBLIC:
         missing = {f"{module.__name__}.{name}" for name in module.__all__} - named
         assert not missing
 
