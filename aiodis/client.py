@@ -13,7 +13,7 @@ from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
 from aiodis.consumer import Consumer
 from aiodis.credentials import Credentials
 from aiodis.errors import ClosedError
-from aiodis.observe import NO_OBSERVER, Observer
+from aiodis.observe import NO_OBSERVER, Observer, guarded
 from aiodis.producer import Producer
 from aiodis.transport.exchange import Exchange
 
@@ -60,7 +60,7 @@ class DISClient:
         credentials = settings.credentials or Credentials.from_env()
         self.settings = settings.model_copy(update={"credentials": credentials})
         self._exchange = Exchange(self.settings, credentials)
-        self._observer = observer
+        self._observer = guarded(observer)
         self.streams = Streams(self._exchange)
         self.apps = Apps(self._exchange)
         self.checkpoints = Checkpoints(self._exchange)

@@ -53,8 +53,9 @@ class Record:
 class RecordMetadata(msgspec.Struct, frozen=True, gc=False):
     """Where a record went.
 
-    `attempts` counts the tries of its request. `reordered` says that a record
-    accepted later for the same partition was written before this one.
+    `sequence_number` is -1 where the service named none. `attempts` counts the tries
+    of its request. `reordered` says that a record accepted later for the same
+    partition was written before this one.
     """
 
     partition_id: str

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
@@ -74,6 +74,7 @@ class Consumer:
         self._started = self._closed = False
         self._failure: BaseException | None = None
         self._handling: set[asyncio.Task[None]] = set()
+        self._starting = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -102,6 +103,10 @@ class Consumer:
         """
         if self._closed:
             raise ClosedError("the consumer is closed")
+        async with self._starting:
+            await self._start()
+
+    async def _start(self) -> None:
         if self._started:
             return
         await self._keeper.ensure_app()
@@ -121,7 +126,10 @@ class Consumer:
     ) -> None:
         """Begin with partitions that are new to this consumer."""
         new = [pid for pid in partitions if pid not in self._pollers]
-        for reader in await together(self._reader(partitions[pid], pid, start) for pid in new):
+        found = await together(self._reader(partitions[pid], pid, start) for pid in new)
+        if self._closed:
+            raise ClosedError("the consumer is closed")
+        for reader in found:
             self._readers[reader.partition_id] = reader
             poller = self._pollers[reader.partition_id] = self._poller(reader)
             self._spawn(self._poll(poller, reader))
@@ -130,7 +138,9 @@ class Consumer:
         self, partition: Partition, pid: str, start: Literal["earliest", "latest", "error"]
     ) -> Reader:
         if known := self._readers.get(pid):  # it had expired, and a scaling brought it back
-            known.cursor.seek(await self._where.position(partition, "earliest"))
+            known.cursor.seek(
+                max(known.cursor.position, await self._where.position(partition, "earliest"))
+            )
             return known
         committed = await self._keeper.load(pid)
         if committed is not None:
@@ -161,7 +171,7 @@ class Consumer:
         self._pollers.pop(reader.partition_id, None)
 
     async def _watch_partitions(self) -> None:
-        while True:
+        while not self._closed:
             await asyncio.sleep(self.settings.partition_refresh_ms / 1000)
             try:
                 description = await self._where.describe()
@@ -172,7 +182,9 @@ class Consumer:
                 _log.warning("stream %s: partitions not refreshed: %s", self.stream_name, exc)
 
     def _add_ready(self, reader: Reader) -> None:
-        self._ready.append(reader)
+        if not reader.queued:
+            reader.queued = True
+            self._ready.append(reader)
         self._arrived.set()
 
     async def _next_ready(self, timeout: float | None = None) -> Reader | None:
@@ -188,22 +200,20 @@ class Consumer:
                         raise copy.copy(self._failure) from self._failure
                     if self._closed:
                         return None
-                    while self._ready:
-                        reader = self._ready.popleft()
-                        if reader.readable:
-                            return reader
+                    if (reader := self._pop_ready()) is not None:
+                        return reader
                     self._arrived.clear()
                     await self._arrived.wait()
         except TimeoutError:
             if self._failure is not None:  # which may be a TimeoutError too
-                raise
+                raise copy.copy(self._failure) from self._failure
             return None
 
     def _take(self, reader: Reader, max_records: int | None = None) -> Batch:
         batch, freed = reader.take(max_records)
         self._budget.give(freed)
         if reader.batches:
-            self._ready.append(reader)
+            self._add_ready(reader)
         if poller := self._pollers.get(reader.partition_id):
             poller.poke()
         return batch
@@ -274,6 +284,7 @@ class Consumer:
     def _pop_ready(self) -> Reader | None:
         while self._ready:
             reader = self._ready.popleft()
+            reader.queued = False
             if reader.readable:
                 return reader
         return None
@@ -289,7 +300,9 @@ class Consumer:
             reader, batch, index = self._open
             self._open = None
             reader.put_back(batch.records[index:], batch.next_sequence_number)
-            self._ready.appendleft(reader)
+            if not reader.queued:
+                reader.queued = True
+                self._ready.appendleft(reader)
 
     async def run(
         self,
@@ -326,6 +339,8 @@ class Consumer:
         )
         owner = not self._started
         await self.start()
+        self._finish_in_hand()
+        self._stow()
         self._idle.clear()
         try:
             await self._run(runner, concurrency)
@@ -345,22 +360,27 @@ class Consumer:
                         return
                     batch = self._take(reader)
                     reader.busy = True
-                    task = group.create_task(self._handle(runner, reader, batch, slots.release))
+                    task = group.create_task(self._handle(runner, reader, batch))
+                    task.add_done_callback(
+                        lambda _, r=reader, b=batch, m=reader.moves: self._handled(r, b, m, slots)
+                    )
                     self._handling.add(task)
                     task.add_done_callback(self._handling.discard)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from group.exceptions[0].__cause__
 
-    async def _handle(
-        self, runner: HandlerRunner, reader: Reader, batch: Batch, done: Callable[[], None]
-    ) -> None:
-        try:
-            await runner.handle(reader, batch)
-        finally:
-            reader.busy = False
-            done()
-            if reader.batches:
-                self._add_ready(reader)
+    async def _handle(self, runner: HandlerRunner, reader: Reader, batch: Batch) -> None:
+        await runner.handle(reader, batch)
+
+    def _handled(self, reader: Reader, batch: Batch, moves: int, slots: asyncio.Semaphore) -> None:
+        reader.busy = False
+        slots.release()
+        if reader.moves == moves:
+            rest = [r for r in batch.records if r.sequence_number >= reader.progress.finished]
+            if rest:
+                reader.put_back(rest, batch.next_sequence_number)
+        if reader.batches:
+            self._add_ready(reader)
 
     # Position
 
@@ -409,12 +429,15 @@ class Consumer:
         self._stow()
         for reader in self._chosen(partition_ids):
             reader.paused = True
-            self._budget.give(reader.unfetch())
+            if reader.partition_id in self._pollers:
+                self._budget.give(reader.unfetch())
 
     def resume(self, *partition_ids: str) -> None:
         """Go on with these partitions, or with all."""
         for reader in self._chosen(partition_ids):
             reader.paused = False
+            if reader.batches:
+                self._add_ready(reader)
             self._poke(reader)
 
     def position(self) -> dict[str, int]:
@@ -455,7 +478,7 @@ class Consumer:
     # Background and end
 
     async def _commit_often(self) -> None:
-        while True:
+        while not self._closed:
             await asyncio.sleep(self.settings.auto_commit_interval_ms / 1000)
             await self._keeper.commit(list(self._readers.values()))
 

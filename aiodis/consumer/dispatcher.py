@@ -54,10 +54,11 @@ class HandlerRunner:
         Raises:
             HandlerError: a record failed for good and `on_error` is "stop".
         """
+        moves = reader.moves
         for record in batch.records:
             await self._one(record)
             reader.progress.finish(record.sequence_number + 1)
-            if self._stopping():
+            if self._stopping() or reader.paused or reader.moves != moves:
                 return
         reader.progress.finish(batch.next_sequence_number)
 
@@ -65,7 +66,14 @@ class HandlerRunner:
         for attempt in range(self._retries + 1):
             try:
                 await self._handler(record)
-            except Exception as exc:  # noqa: BLE001 - the user's code may raise anything
+            except (Exception, asyncio.CancelledError) as exc:
+                task = asyncio.current_task()
+                if (
+                    isinstance(exc, asyncio.CancelledError)
+                    and task is not None
+                    and task.cancelling()
+                ):
+                    raise
                 if attempt == self._retries:
                     await self._give_up(record, exc)
                     return
@@ -74,7 +82,7 @@ class HandlerRunner:
             else:
                 return
 
-    async def _give_up(self, record: ReceivedRecord, exc: Exception) -> None:
+    async def _give_up(self, record: ReceivedRecord, exc: BaseException) -> None:
         where = f"record {record.sequence_number} of {record.partition_id}"
         if self._dead_letter is not None:
             await self._dead_letter.send_and_wait(record.data, partition_key=record.partition_key)

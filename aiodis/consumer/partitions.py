@@ -7,7 +7,7 @@ from typing import Literal
 from aiodis.api.records import Records
 from aiodis.api.streams import Partition, StreamDescription, Streams
 from aiodis.config import ConsumerSettings
-from aiodis.errors import DISError, SequenceOutOfRangeError
+from aiodis.errors import DISError, PartitionExpiredError, SequenceOutOfRangeError
 from aiodis.record import partition_name, partition_number
 from aiodis.transport.exchange import Exchange
 from aiodis.wire.cursor import decode_cursor
@@ -67,7 +67,9 @@ class Whereabouts:
             )
         found = self.mine((await self.describe()).partitions).get(partition_id)
         if found is None:
-            raise DISError(f"partition {partition_id} has gone")
+            raise PartitionExpiredError(
+                f"partition {partition_id} has gone", status=400, code="DIS.4319"
+            )
         return await self.position(found, where)
 
     async def at_time(self, partition_id: str, timestamp_ms: int) -> int:

@@ -88,7 +88,12 @@ class Poller:
             except PartitionExpiredError:
                 return
             except DISError as exc:
-                await self._recover(exc, tries)
+                if self._reader.cursor.generation != self._asked:
+                    continue
+                try:
+                    await self._recover(exc, tries)
+                except PartitionExpiredError:
+                    return
                 tries += 1
                 continue
             tries = 0
@@ -107,8 +112,11 @@ class Poller:
         most = self._settings.max_fetch_bytes
         await self._budget.take(most)
         kept = 0
+        if self._reader.paused:
+            self._budget.give(most)
+            return most
         try:
-            generation = self._reader.cursor.generation
+            self._asked = generation = self._reader.cursor.generation
             reply = await self._ask()
             if self._reader.cursor.generation == generation:
                 kept = self._keep(reply)
@@ -178,10 +186,16 @@ class Poller:
             reader.cursor.drop()
         elif isinstance(exc, SequenceOutOfRangeError):
             generation = reader.cursor.generation
-            position = await self._reset(reader)
-            if reader.cursor.generation == generation:
-                reader.cursor.seek(position)  # the marks follow when its first record is handed out
-            self._stats.resets += 1
+            try:
+                position = await self._reset(reader)
+            except DISError as again:
+                if not again.retryable:
+                    raise
+                exc = again
+            else:
+                if reader.cursor.generation == generation:
+                    reader.reset(position)
+                    self._stats.resets += 1
         elif not (exc.retryable or isinstance(exc, DecodeError)) or (
             isinstance(exc, CircuitOpenError) and exc.refused
         ):

@@ -23,6 +23,8 @@ class Reader:
         self._sizes: deque[int] = deque()
         self.paused = False
         self.busy = False
+        self.queued = False
+        self.moves = 0
         """Whether a handler of `run` works on this partition."""
 
     @property
@@ -60,13 +62,22 @@ class Reader:
 
     def seek(self, position: int) -> int:
         """Move elsewhere; give the bytes that were fetched for the old place."""
+        self.moves += 1
         self.progress.seek(position)
-        return self.unfetch()
+        dropped = self.unfetch()
+        self.cursor.seek(position)
+        return dropped
+
+    def reset(self, position: int) -> None:
+        self.cursor.seek(position)
+        if not self.batches and self.progress.finished == self.progress.handed_out:
+            self.progress.seek(position)
 
     def unfetch(self) -> int:
         """Drop what was fetched ahead, and give its bytes; it will be fetched again."""
         dropped = sum(self._sizes)
+        again = self.batches[0].records[0].sequence_number if self.batches else self.cursor.position
         self.batches.clear()
         self._sizes.clear()
-        self.cursor.seek(self.progress.handed_out)
+        self.cursor.seek(again)
         return dropped

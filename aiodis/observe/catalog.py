@@ -241,7 +241,7 @@ SPANS: Final[Mapping[str, SpanRow]] = {
         SpanRow("producer.start", ("stream", "partitions"), "Learn the stream's partitions."),
         SpanRow(
             "producer.request",
-            ("stream", "records", "bytes", "partitions", "attempts", "delivered", "outcome"),
+            ("stream", "records", "bytes", "partitions", "attempts", "outcome"),
             "Send one PutRecords, with the retries of the HTTP core.",
             kind="client",
             background=True,

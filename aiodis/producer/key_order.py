@@ -62,7 +62,18 @@ class KeyOrder:
         if key is None or not self._pauses:
             return []
         self._paused.add(key)
-        return list(self._waiting.pop(key, ()))
+        held = self._waiting.get(key)
+        others = list(held or ())
+        if entry.admitted:
+            self._waiting.pop(key, None)
+        elif held is not None:
+            held.clear()  # the key stays busy: the record before this one is still on its way
+        return others
+
+    @property
+    def paused(self) -> frozenset[str]:
+        """The paused keys."""
+        return frozenset(self._paused)
 
     def resume(self, key: str) -> None:
         """Let a paused key go on."""

@@ -54,6 +54,7 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._settings, self._dispatcher, self._ledger = settings, dispatcher, ledger
         self._limiter = limiter
+        self._told_share = 1.0
         self._linger = settings.linger_ms / 1000
         self._max_records = settings.batch_max_records
         self._max_bytes = batch_bytes
@@ -147,6 +148,7 @@ class Lane:
         while entries:
             if self._limiter is not None:
                 await self._limiter.acquire(size, len(entries))
+                self._tell_pace(self._limiter.share)
             kept = self._ledger.expire(entries, self._loop.time())
             if kept is not entries:
                 entries, size = kept, _size_of(kept)
@@ -172,7 +174,11 @@ class Lane:
     def _slow_down(self) -> None:
         if self._limiter is not None:
             self._limiter.throttled()
-            self._ledger.meter.pace(self.name, self._limiter.share)
+
+    def _tell_pace(self, share: float) -> None:
+        if share != self._told_share:
+            self._told_share = share
+            self._ledger.meter.pace(self.name, share)
 
     async def _pause(self, tries: int, entries: list[Entry]) -> None:
         settings = self._settings

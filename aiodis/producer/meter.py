@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from aiodis.errors import DISError
 from aiodis.observe import NO_OBSERVER, Observer, Span, catalog
 from aiodis.observe.catalog import request_outcome
 
@@ -73,12 +72,15 @@ class Meter:
             bytes=body_bytes,
             partitions=len(batches),
         ) as span:
+            outcome = "answered"
             try:
                 yield span
-            except DISError as exc:
-                self._requested(request_outcome(exc))
+            except BaseException as exc:
+                outcome = request_outcome(exc)
                 raise
-            self._requested(request_outcome(None))
+            finally:
+                self._requested(outcome)
+                span.set(outcome=outcome)
         if not self._off:
             stream = self._stream
             self._observer.observe(catalog.PRODUCER_REQUEST_BYTES, body_bytes, stream=stream)

@@ -88,6 +88,12 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
         else:
             self._watchers.append(callback)
 
+    def remove_done_callback(self, callback: Callable[["Receipt"], object]) -> int:
+        """Take a callback back, as `asyncio.wait` does; give how often it was there."""
+        before = self._watchers or []
+        self._watchers = [watcher for watcher in before if watcher != callback] or None
+        return len(before) - len(self._watchers or ())
+
     def _resolve(self, outcome: Outcome) -> None:
         """Take the outcome in; the ledger's hot loop does the same in place."""
         self._outcome = outcome

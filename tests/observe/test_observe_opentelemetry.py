@@ -136,12 +136,12 @@ class TestSpans:
 
     def test_attributes_are_set_at_the_beginning_and_later(self, backend, observer):
         with observer.span("producer.request", stream="a", records=500) as span:
-            span.set(delivered=499)
+            span.set(attempts=2)
         [span] = backend.spans
         assert span.attributes == {
             "aiodis.stream": "a",
             "aiodis.records": 500,
-            "aiodis.delivered": 499,
+            "aiodis.attempts": 2,
         }
 
     def test_a_name_that_the_table_lacks_is_refused(self, observer):
@@ -273,5 +273,5 @@ def test_without_an_sdk_everything_goes_nowhere():
     observer.observe(PRODUCER_REQUEST_SECONDS, 1, stream="a")
     observer.gauge(PRODUCER_BUFFER_BYTES, 1, stream="a")
     with observer.span("producer.request", stream="a") as span:
-        span.set(delivered=1)
+        span.set(attempts=1)
         span.fail(ValueError())

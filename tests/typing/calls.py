@@ -6,7 +6,6 @@ comment would be unnecessary, which is an error as well.
 # pyright: reportUnnecessaryTypeIgnoreComment=error, reportUnusedCallResult=false
 # pyright: reportPrivateUsage=false
 
-from asyncio import Future
 from collections.abc import AsyncIterator
 from typing import assert_type
 
@@ -17,6 +16,7 @@ from aiodis import (
     DISClient,
     FlushReport,
     Producer,
+    Receipt,
     ReceivedRecord,
     Record,
     RecordMetadata,
@@ -105,11 +105,11 @@ async def good_producers(dis: DISClient) -> None:
     async with dis.producer("s", linger_ms=5, ordering="none", batch_max_bytes=None) as producer:
         assert_type(producer, Producer)
         receipt = await producer.send(b"data", partition_key="k")
-        assert_type(receipt, Future[RecordMetadata])
+        assert_type(receipt, Receipt)
         assert_type((await receipt).sequence_number, int)
         assert_type(await producer.send_and_wait(b"data"), RecordMetadata)
-        assert_type(producer.send_nowait(b"data", partition_id="0"), Future[RecordMetadata])
-        assert_type(await producer.send_many([Record(b"data")]), list[Future[RecordMetadata]])
+        assert_type(producer.send_nowait(b"data", partition_id="0"), Receipt)
+        assert_type(await producer.send_many([Record(b"data")]), list[Receipt])
         assert_type(await producer.flush(), FlushReport)
 
 
@@ -118,10 +118,9 @@ async def bad_producers(dis: DISClient) -> None:
     dis.producer(5)  # pyright: ignore[reportArgumentType]
     dis.producer("s", linger_ms="5")  # pyright: ignore[reportArgumentType]
     dis.producer("s", linger=5)  # pyright: ignore[reportCallIssue]
-    dis.producer("s", ordering="key")  # pyright: ignore[reportArgumentType]
+    dis.producer("s", ordering="topic")  # pyright: ignore[reportArgumentType]
     dis.producer("s", 5)  # pyright: ignore[reportCallIssue]
     producer = dis.producer("s")
-    await producer.send("data")  # pyright: ignore[reportArgumentType]
     await producer.send(b"data", "key")  # pyright: ignore[reportCallIssue]
     await producer.send(b"data", key="key")  # pyright: ignore[reportCallIssue]
     await producer.send(b"data", explicit_hash_key="5")  # pyright: ignore[reportArgumentType]
