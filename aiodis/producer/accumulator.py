@@ -1,14 +1,13 @@
 """Accepted records, waiting by partition.
 
-Plain code: a record's receipt is an object nobody here looks into. Order is the
-order of acceptance, kept through everything that is put back.
+Plain code. Order is the order of acceptance, kept through everything that is put
+back.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
+from aiodis.producer.receipt import Receipt
 from aiodis.record import Record
 
 __all__ = ["Entry", "PartitionQueue", "Route"]
@@ -61,24 +60,28 @@ class Route:
         )
 
 
-class Entry(msgspec.Struct, gc=False, eq=False):
-    """One accepted record until its outcome. It stands in for a `Record` when encoded.
+class Entry(Receipt, gc=False, eq=False):
+    """One accepted record until its outcome, and its receipt.
 
-    A struct without garbage collection: there are as many as records wait, and
-    none is part of a cycle once it left its queue.
+    One object, since a second one is 4 % of a record's time. It stands in for a
+    `Record` when encoded, and lets go of the data when it has its outcome. A struct
+    without garbage collection: there are as many as records wait, and none is part of
+    a cycle once it left its queue.
     """
 
     data: bytes
     route: Any
-    receipt: Any
     order: int
     deadline: float
     size: int
-    callback: Any = None
     attempts: int = 0
     ambiguous: bool = False
-    settled: bool = False
     admitted: bool = True
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has its outcome."""
+        return self._outcome is not None
 
     @property
     def partition_key(self) -> str | None:

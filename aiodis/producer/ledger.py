@@ -13,7 +13,6 @@ from aiodis.producer.epochs import Epochs
 from aiodis.producer.key_order import KeyOrder
 from aiodis.producer.meter import Meter
 from aiodis.producer.outcome import Next, after_result
-from aiodis.producer.receipt import Outcome, tell
 from aiodis.record import RecordMetadata
 from aiodis.wire.codec import RecordResult, WrittenResult
 
@@ -84,9 +83,11 @@ class Ledger:
             return None
         nexts = [after_result(result) for result in results]
         delivered: list[Entry] = []
+        data = 0
         for entry, result, following in zip(entries, results, nexts, strict=True):
             if following is Next.DELIVERED:
                 if not entry.settled:
+                    data += len(entry.data)
                     self._deliver(entry, result, attempts)
                     delivered.append(entry)
                 continue
@@ -96,11 +97,7 @@ class Ledger:
             else:
                 entry.attempts += attempts
         if delivered:
-            self._count_delivered(
-                delivered,
-                sum(len(entry.data) for entry in delivered),
-                sum(entry.size for entry in delivered),
-            )
+            self._count_delivered(delivered, data, sum(entry.size for entry in delivered))
         self.again(nexts.count(Next.THROTTLED), nexts.count(Next.RETRY), nexts.count(Next.REROUTE))
         return nexts if delivered != entries else None
 
@@ -122,27 +119,22 @@ class Ledger:
         lane = entries[0].route.lane
         name = lane.name
         elsewhere = room = 0
+        if attempts != 1:  # an answer's places say 1, and are shared by none
+            places = [_place(place, name, attempts) for place in places]
         for entry, place in zip(entries, places, strict=True):
-            entry.settled = True
             room += entry.size
             if place.partition_id != name:
                 elsewhere += 1
-            if attempts != 1:
-                place = _place(place, name, attempts)  # noqa: PLW2901 - the answer's has no count
-            receipt = entry.receipt
-            if receipt is not None:
-                receipt._outcome = place
-                if receipt._watchers is not None:
-                    receipt._wake()
-            elif entry.callback is not None:
-                tell(entry.callback, place)
+            entry._outcome = place
+            entry.data = b""
+            if entry._watchers is not None:
+                entry._wake()
         lane.queue.highest_delivered = entries[-1].order
         if elsewhere and not entries[0].route.pinned:
             self._found_elsewhere(elsewhere)
         return room
 
     def _deliver(self, entry: Entry, result: RecordResult, attempts: int) -> None:
-        entry.settled = True
         lane = entry.route.lane
         place = _place(result, lane.name, entry.attempts + attempts)
         if place.partition_id != lane.name and not entry.route.pinned:
@@ -153,7 +145,7 @@ class Ledger:
             self.meter.reordered()
         else:
             lane.queue.highest_delivered = entry.order
-        _resolve(entry, place)
+        entry._resolve(place)
         if self.key_order is not None and (following := self.key_order.delivered(entry)):
             self._release(following)
 
@@ -177,11 +169,10 @@ class Ledger:
         """Give each record its own error, unless it has an outcome. `reason` is for metrics."""
         failed = [entry for entry in entries if not entry.settled]
         for entry in failed:
-            entry.settled = True
             self.epochs.fail(entry)
             self.buffer.give(entry.size)
-            if entry.receipt is not None or entry.callback is not None:
-                _resolve(entry, make(entry))
+            entry._resolve(make(entry))
+            entry.data = b""
         if not failed:
             return
         self.stats.failed += len(failed)
@@ -209,13 +200,6 @@ class Ledger:
 def _place(result: RecordResult, name: str, attempts: int) -> RecordMetadata:
     number = result.sequence_number
     return RecordMetadata(result.partition_id or name, -1 if number is None else number, attempts)
-
-
-def _resolve(entry: Entry, outcome: Outcome) -> None:
-    if entry.receipt is not None:
-        entry.receipt._resolve(outcome)
-    elif entry.callback is not None:
-        tell(entry.callback, outcome)
 
 
 def _paused(entry: Entry) -> RecordError:

@@ -216,13 +216,13 @@ class Producer:
                     order = epochs.accepted = epochs.accepted + 1
                     if not self._is_timed:
                         self._read_clock()
-                    receipt = Receipt()
+                    entry = Entry(data, route, order, self._deadline, size)
                     queue = route.queue
-                    queue.entries.append(Entry(data, route, receipt, order, self._deadline, size))
+                    queue.entries.append(entry)
                     queue.size += length
                     if queue.is_watched:
                         route.lane.look()
-                    return receipt
+                    return entry
         return await self._send(
             Record(data, partition_key, explicit_hash_key, partition_id, timestamp_ms)
         )
@@ -266,9 +266,7 @@ class Producer:
             BufferFullError: there is no room now; and what `send` raises.
         """
         record = Record(data, partition_key, explicit_hash_key, partition_id, timestamp_ms)
-        receipt = Receipt()
-        self._accept(*self._take_now(record), receipt)
-        return receipt
+        return self._accept(*self._take_now(record))
 
     def post(
         self,
@@ -291,10 +289,10 @@ class Producer:
         """
         if explicit_hash_key is None and partition_id is None and timestamp_ms is None:
             route = self._routes.get(partition_key)
-            if route is not None and self._accept_known(data, route, None, on_delivery):
+            if route is not None and self._accept_known(data, route, on_delivery):
                 return
         record = Record(data, partition_key, explicit_hash_key, partition_id, timestamp_ms)
-        self._accept(*self._take_now(record), None, on_delivery)
+        self._accept(*self._take_now(record), on_delivery)
 
     async def send_many(self, records: Iterable[Record]) -> list[Receipt]:
         """Accept records in their order; their receipts come in the same order.
@@ -307,11 +305,9 @@ class Producer:
         """
         receipts: list[Receipt] = []
         for record in records:
-            receipt = Receipt()
             route = self._routes.get(record.partition_key) if _has_only_a_key(record) else None
-            if route is None or not self._accept_known(record.data, route, receipt):
-                receipt = await self._send(record)
-            receipts.append(receipt)
+            known = self._accept_known(record.data, route) if route is not None else None
+            receipts.append(known or await self._send(record))
         return receipts
 
     def resume_key(self, partition_key: str) -> None:
@@ -333,9 +329,7 @@ class Producer:
                 self._buffer.give(size)
                 raise self._closed_error()
             route = self._lanes.current(route)  # the map may be another one by now
-        receipt = Receipt()
-        self._accept(data, route, size, receipt)
-        return receipt
+        return self._accept(data, route, size)
 
     def _take_now(self, record: Record) -> tuple[bytes, Route, int]:
         data, route = self._check(record)
@@ -369,33 +363,33 @@ class Producer:
         data: bytes,
         route: Route,
         size: int,
-        receipt: Receipt | None,
         callback: Callable[[Outcome], object] | None = None,
-    ) -> None:
+    ) -> Receipt:
         epochs = self._epochs
         epochs.accepted += 1
         if not self._is_timed:
             self._read_clock()
-        entry = Entry(data, route, receipt, epochs.accepted, self._deadline, size, callback)
+        entry = Entry(data, route, epochs.accepted, self._deadline, size)
+        if callback is not None:
+            entry.add_done_callback(lambda receipt: callback(receipt.outcome()))
         if self._key_order is None or self._key_order.admit(entry):
             route.lane.append(entry)
         else:
             entry.admitted = False
+        return entry
 
     def _accept_known(
         self,
         data: Any,
         route: Route,
-        receipt: Receipt | None,
         callback: Callable[[Outcome], object] | None = None,
-    ) -> bool:
-        """Accept a record of a known route if nothing speaks against it, as `send` does."""
+    ) -> Receipt | None:
+        """Accept a record of a known route, as `send` does, unless something speaks against it."""
         length = len(data) if type(data) is bytes else 0
         size = length + route.weight
         if not 0 < length <= self._most_unchecked or not self._buffer.try_take(size):
-            return False
-        self._accept(data, route, size, receipt, callback)
-        return True
+            return None
+        return self._accept(data, route, size, callback)
 
     def _read_clock(self) -> None:
         """Set the deadline of the records accepted in this turn of the loop."""

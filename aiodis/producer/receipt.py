@@ -24,7 +24,7 @@ Outcome = RecordMetadata | RecordError
 """What becomes of a record."""
 
 
-class Receipt(msgspec.Struct, gc=False, eq=False):
+class Receipt(msgspec.Struct, gc=False, eq=False, kw_only=True):
     """Awaited, it gives the record's `RecordMetadata` or raises its `RecordError`.
 
     It may be awaited by several tasks and more than once. Cancelling such a
@@ -78,6 +78,14 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
         if outcome is None:
             raise asyncio.InvalidStateError("the record has no outcome yet")
         return outcome if isinstance(outcome, RecordError) else None
+
+    def outcome(self) -> Outcome:
+        """Give what became of the record, an error too, without raising it.
+
+        Raises:
+            asyncio.InvalidStateError: the outcome is not known yet.
+        """
+        return self.exception() or self.result()
 
     def add_done_callback(self, callback: Callable[["Receipt"], object]) -> None:
         """Call back when the outcome is known, at once if it is. What it raises is logged."""

@@ -13,7 +13,7 @@ LIMITS = {"linger": 5.0, "max_records": 3, "max_bytes": 100}
 def entry(order, size=10, *, deadline=1000.0, **fields):
     record = Record(b"x" * size, **fields)
     lane = SimpleNamespace(name="shardId-0000000007", queue=PartitionQueue())
-    return Entry(record.data, Route(record, lane=lane, weight=0), None, order, deadline, size)
+    return Entry(record.data, Route(record, lane=lane, weight=0), order, deadline, size)
 
 
 def add(queue, added, now):

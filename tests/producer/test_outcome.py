@@ -17,7 +17,7 @@ from aiodis.wire.codec import WrittenResult
 
 
 def entries(count):
-    return [Entry(b"a", None, None, n, 1.0, 1) for n in range(count)]
+    return [Entry(b"a", None, n, 1.0, 1) for n in range(count)]
 
 
 def refusal(code, status=400):
