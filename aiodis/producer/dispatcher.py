@@ -106,6 +106,13 @@ class Dispatcher:
         nexts: list[Next] | None = await done
         return nexts
 
+    def expire(self, now: float) -> None:
+        """Fail the records past their deadline in batches that wait for their turn."""
+        for job in [job for job in self._outbox if job.entries[0].deadline <= now]:
+            self._outbox.remove(job)
+            self._ledger.expire(job.entries, now)
+            _end(job, [Next.FAILED if entry.settled else Next.RETRY for entry in job.entries])
+
     async def run(self) -> None:
         """Send what is handed over, until cancelled."""
         while True:

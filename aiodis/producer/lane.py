@@ -152,6 +152,7 @@ class Lane:
             kept = self._ledger.expire(entries, self._loop.time())
             if kept is not entries:
                 entries, size = kept, _size_of(kept)
+                self.hands[worker] = entries
             if not entries:
                 return
             nexts = await self._dispatcher.deliver(entries, size, is_fresh=tries == 0)

@@ -114,6 +114,7 @@ class Lanes:
         """Expire what waited too long, and describe the stream again when the map is doubtful."""
         for lane in self._by_partition.values():
             self._ledger.expire(lane.queue.expire(now), now)
+        self._dispatcher.expire(now)
         old = (now - self._mapped_at) * 1000 > self._settings.metadata_max_age_ms
         if old or self._ledger.misrouted:
             await self._refresh(self._router)
