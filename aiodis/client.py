@@ -1,5 +1,6 @@
 """The client: one session for life, the resources, and what makes producers and consumers."""
 
+import asyncio
 import contextlib
 import os
 import weakref
@@ -130,10 +131,18 @@ class DISClient:
         return consumer
 
     async def close(self) -> None:
-        """Close what this client made and was not closed yet, then the session. May be repeated."""
+        """Close what this client made and was not closed yet, all at once, then the session.
+
+        May be repeated. Cancelled, it still ends all of it, each as its own
+        `close` does when it is cancelled.
+        """
         self._closed = True
         try:
-            for made in list(self._made):
-                await made.close()
+            ends = await asyncio.gather(
+                *(made.close() for made in self._made), return_exceptions=True
+            )
         finally:
             await self._exchange.close()
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end

@@ -66,8 +66,9 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
     },
     "ConsumerSettings": {
         "app": "The app that the checkpoints belong to. It is created when it does not exist.",
-        "offset_reset": "Where a partition starts that has no checkpoint, and where a position goes"
-        " that has left the partition. `error` raises instead.",
+        "offset_reset": "Where partitions start when none of this member's has a checkpoint, and where"
+        " a position goes that has left the partition. `error` raises instead. Where some have"
+        " checkpoints, those without one start at their first record.",
         "checkpoint_convention": "`next`: a checkpoint holds the next number to read. `last`: the"
         " last one read.",
         "auto_commit": "Whether finished records are committed in the background and on `close`.",
@@ -75,7 +76,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "max_fetch_bytes": "Data asked for in one read, before base64. A record larger than this is"
         " never returned, hence the minimum.",
         "prefetch_batches": "Batches held per partition before its polling waits.",
-        "prefetch_bytes": "Data held for all partitions together.",
+        "prefetch_bytes": "Data held for all partitions together, and 200 bytes a record besides.",
         "poll_min_ms": "The pause after a read that was less than half full. It doubles with each"
         " empty read.",
         "poll_max_ms": "Where that pause stops.",
@@ -87,7 +88,8 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "retry_backoff_max_ms": "Where that ceiling stops.",
         "rate_limit": "`fixed`: each partition is read at its documented rate. `off`: as fast as it"
         " answers.",
-        "close_timeout_ms": "How long `close` waits for the handlers of `run` and the last commit.",
+        "close_timeout_ms": "How long `close` takes at most. Handlers have three quarters of it and are"
+        " cancelled then; the rest is for the last commit.",
         "group": "Which partitions are this member's: `Static(index, count)`.",
     },
 }

@@ -12,7 +12,7 @@ from aiodis.consumer.poller import ConsumerStats
 from aiodis.consumer.progress import from_checkpoint, to_checkpoint
 from aiodis.consumer.reader import Reader
 from aiodis.consumer.together import together
-from aiodis.errors import AlreadyExistsError, DISError, NotFoundError
+from aiodis.errors import AlreadyExistsError, DISError, NotFoundError, PartitionExpiredError
 from aiodis.transport.exchange import Exchange
 
 __all__ = ["CheckpointKeeper"]
@@ -67,23 +67,38 @@ class CheckpointKeeper:
         return [error for error in errors if error is not None]
 
     async def _commit(self, reader: Reader) -> DISError | None:
-        position = reader.progress.due()
+        progress = reader.progress
+        position = progress.due()
         if position is None:
             return None
         number = to_checkpoint(position, self._settings.checkpoint_convention)
-        if number is None:
+        if number is None and not progress.may_be_stored:
             return None
+        progress.doubt()
         try:
             async with self._at_once:
-                await self._checkpoints.commit(
-                    app_name=self._settings.app,
-                    stream_name=self._stream_name,
-                    partition_id=reader.partition_id,
-                    sequence_number=str(number),
-                )
+                await self._write(reader.partition_id, number)
+        except PartitionExpiredError:
+            # Nothing is left there to come back to, and every later commit would fail like this.
+            _log.info("%s: %s has expired, not committed", self._settings.app, reader.partition_id)
         except DISError as exc:
             _log.warning("%s: commit of %s failed: %s", self._settings.app, position, exc)
             return exc
-        reader.progress.commit(position)
-        self._stats.commits += 1
+        else:
+            self._stats.commits += 1
+        progress.commit(position)
         return None
+
+    async def _write(self, partition_id: str, number: int | None) -> None:
+        app, stream = self._settings.app, self._stream_name
+        if number is None:
+            await self._checkpoints.delete(
+                app_name=app, stream_name=stream, partition_id=partition_id
+            )
+        else:
+            await self._checkpoints.commit(
+                app_name=app,
+                stream_name=stream,
+                partition_id=partition_id,
+                sequence_number=str(number),
+            )

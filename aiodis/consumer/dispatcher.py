@@ -46,20 +46,20 @@ class HandlerRunner:
         self._dead_letter, self._on_error = dead_letter, on_error
         self._stopping = stopping
 
-    async def handle(self, reader: Reader, batch: Batch) -> None:
+    async def handle(self, reader: Reader, batch: Batch, moves: int) -> None:
         """Handle each record of the batch, and move the partition's mark behind it.
 
-        Ends after the record in hand when the consumer closes.
+        Ends after the record in hand when the consumer closes, or when the
+        partition is paused, or was moved since it had made `moves`.
 
         Raises:
             HandlerError: a record failed for good and `on_error` is "stop".
         """
-        moves = reader.moves
         for record in batch.records:
-            await self._one(record)
-            reader.progress.finish(record.sequence_number + 1)
             if self._stopping() or reader.paused or reader.moves != moves:
                 return
+            await self._one(record)
+            reader.progress.finish(record.sequence_number + 1)
         reader.progress.finish(batch.next_sequence_number)
 
     async def _one(self, record: ReceivedRecord) -> None:
@@ -67,12 +67,7 @@ class HandlerRunner:
             try:
                 await self._handler(record)
             except (Exception, asyncio.CancelledError) as exc:
-                task = asyncio.current_task()
-                if (
-                    isinstance(exc, asyncio.CancelledError)
-                    and task is not None
-                    and task.cancelling()
-                ):
+                if _is_being_cancelled(exc):
                     raise
                 if attempt == self._retries:
                     await self._give_up(record, exc)
@@ -85,6 +80,7 @@ class HandlerRunner:
     async def _give_up(self, record: ReceivedRecord, exc: BaseException) -> None:
         where = f"record {record.sequence_number} of {record.partition_id}"
         if self._dead_letter is not None:
+            # Its failure is raised as it is, with the handler's as its context.
             await self._dead_letter.send_and_wait(record.data, partition_key=record.partition_key)
             _log.warning("%s went to the dead letters: %s", where, type(exc).__name__)
         elif self._on_error == "skip":
@@ -94,3 +90,13 @@ class HandlerRunner:
                 f"the handler failed on {where} after {self._retries + 1} attempts: "
                 f"{type(exc).__name__}"
             ) from exc
+
+
+def _is_being_cancelled(exc: BaseException) -> bool:
+    """Tell a cancellation of this task from one that the handler let out of something it awaited.
+
+    The latter is a failure like any other: passed on, it would end the task
+    without an error, and the record with it.
+    """
+    task = asyncio.current_task()
+    return isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling() > 0

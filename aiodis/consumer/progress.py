@@ -20,6 +20,12 @@ class Progress:
         self.handed_out = self.finished = position
         self.committed = committed
         self._rewound = committed is None
+        self._in_doubt = False
+
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether the service may hold a checkpoint."""
+        return self.committed is not None or self._in_doubt
 
     def hand_out(self, first: int, following: int) -> None:
         """Note that the records from `first` to before `following` are with the user.
@@ -48,20 +54,25 @@ class Progress:
     def due(self) -> int | None:
         """Give the number to commit, or None when the service has it already."""
         if self._rewound:
-            return self.finished if self.finished != self.committed else None
+            settled = self.finished == self.committed and not self._in_doubt
+            return None if settled else self.finished
         if self.committed is None or self.finished > self.committed:
             return self.finished
         return None
 
+    def doubt(self) -> None:
+        """Note that a commit is on its way: until it is answered, it may have arrived or not."""
+        self._in_doubt = True
+
     def commit(self, number: int) -> None:
         """Note that the service has it."""
-        self.committed = number
+        self.committed, self._in_doubt = number, False
         # Who went back while the commit was on its way has yet to say so.
         self._rewound = number > self.finished
 
 
 def to_checkpoint(position: int, convention: Literal["next", "last"]) -> int | None:
-    """Say what a checkpoint holds for a position; None where the convention has no word for it."""
+    """Say what a checkpoint holds for a position; None where only its absence can say it."""
     if convention == "next":
         return position
     return position - 1 if position else None

@@ -12,7 +12,8 @@ __all__ = ["Reader"]
 class Reader:
     """What is known of one partition. The poller fills it, the consumer empties it.
 
-    Invariant: `batches` are consecutive, and the last one ends at `cursor.position`.
+    Invariant: `batches` are consecutive, and the last one ends at
+    `cursor.position`, except where a reset left a gap.
     """
 
     def __init__(self, partition_id: str, position: int, committed: int | None) -> None:
@@ -23,9 +24,9 @@ class Reader:
         self._sizes: deque[int] = deque()
         self.paused = False
         self.busy = False
-        self.queued = False
-        self.moves = 0
         """Whether a handler of `run` works on this partition."""
+        self.moves = 0
+        """Grows with each seek of the user: what was taken before it does not come back."""
 
     @property
     def readable(self) -> bool:
@@ -33,7 +34,7 @@ class Reader:
         return bool(self.batches) and not self.paused and not self.busy
 
     def add(self, batch: Batch, size: int) -> None:
-        """Keep a fetched batch of `size` bytes of data."""
+        """Keep a fetched batch that holds `size` bytes of memory."""
         self.batches.append(batch)
         self._sizes.append(size)
 
@@ -69,15 +70,20 @@ class Reader:
         return dropped
 
     def reset(self, position: int) -> None:
+        """Fetch from elsewhere, since the place has left the partition.
+
+        What was fetched stays. The marks follow at once when nothing is with
+        the user or waits for him, else with the first record from there.
+        """
         self.cursor.seek(position)
         if not self.batches and self.progress.finished == self.progress.handed_out:
             self.progress.seek(position)
 
     def unfetch(self) -> int:
         """Drop what was fetched ahead, and give its bytes; it will be fetched again."""
+        oldest = self.batches[0].records[0].sequence_number if self.batches else None
         dropped = sum(self._sizes)
-        again = self.batches[0].records[0].sequence_number if self.batches else self.cursor.position
         self.batches.clear()
         self._sizes.clear()
-        self.cursor.seek(again)
+        self.cursor.seek(self.cursor.position if oldest is None else oldest)
         return dropped

@@ -14,10 +14,12 @@ async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
     The first failure ends the others and is raised as it is, not in a group.
     """
+    failure: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(call) for call in calls]
-    except BaseExceptionGroup as group:
-        first = group.exceptions[0]
-        raise first from first.__cause__
+    except BaseExceptionGroup as failed:
+        failure = failed.exceptions[0]
+    if failure is not None:
+        raise failure  # outside of the handler, so that it keeps its own context
     return [task.result() for task in tasks]

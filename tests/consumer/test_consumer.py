@@ -4,9 +4,10 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from consuming import P0, P1, P2, consumer_of, filled, only, take
 from scripted_service import ScriptedService, refusal
 
-from aiodis.config import ConsumerSettings, Static
+from aiodis.config import Static
 from aiodis.consumer import Consumer
 from aiodis.errors import (
     AuthError,
@@ -19,33 +20,6 @@ from aiodis.errors import (
 )
 
 pytestmark = pytest.mark.looptime
-
-P0, P1, P2 = "shardId-0000000000", "shardId-0000000001", "shardId-0000000002"
-
-
-def consumer_of(service, **settings) -> Consumer:
-    settings = {"app": "billing", "offset_reset": "earliest", **settings}
-    return Consumer(service, "events", ConsumerSettings(**settings))
-
-
-def filled(partitions: int = 2, records: int = 10) -> ScriptedService:
-    service = ScriptedService(partitions)
-    for n in range(partitions):
-        service.add(n, *(b"%d-%d" % (n, i) for i in range(records)))
-    return service
-
-
-async def take(consumer: Consumer, count: int) -> list[bytes]:
-    taken = []
-    async for record in consumer:
-        taken.append(record.data)
-        if len(taken) == count:
-            return taken
-    return taken
-
-
-def only(data: list[bytes], partition: int) -> list[bytes]:
-    return [item for item in data if item.startswith(b"%d-" % partition)]
 
 
 async def test_every_record_of_every_partition_comes_in_its_order():
@@ -493,22 +467,6 @@ async def test_closing_lets_the_record_in_hand_end_and_commits_it():
     await running
     assert len(begun) == 2
     assert service.checkpoints == {P0: 2}
-
-
-async def test_closing_commits_what_is_done_though_a_handler_never_ends():
-    service = filled(1, 10)
-
-    async def handler(record):
-        if record.data == b"0-3":
-            await asyncio.sleep(100_000)
-
-    consumer = consumer_of(service)
-    running = asyncio.create_task(consumer.run(handler))
-    await asyncio.sleep(3)
-    await consumer.close(timeout=4)
-    assert service.checkpoints == {P0: 3}
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_handler_may_close_its_consumer():

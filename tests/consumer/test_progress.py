@@ -61,6 +61,24 @@ class TestDue:
         progress.finish(10)
         assert progress.due() == 4
 
+    def test_a_commit_back_that_may_have_arrived_makes_the_number_before_it_due_again(self):
+        progress = Progress(6, 6)
+        progress.seek(2)
+        progress.doubt()  # and no answer
+        assert progress.due() == 2
+        progress.hand_out(2, 6)
+        progress.finish(6)
+        assert progress.due() == 6
+        progress.commit(6)
+        assert progress.due() is None
+
+    def test_a_checkpoint_may_be_stored_once_a_commit_was_on_its_way(self):
+        assert Progress(5, 5).may_be_stored
+        progress = Progress(5, None)
+        assert not progress.may_be_stored
+        progress.doubt()
+        assert progress.may_be_stored
+
     def test_records_that_aged_out_are_passed_over(self):
         progress = Progress(0, 0)
         progress.hand_out(50, 60)  # the oldest was 50 by the time it was fetched
@@ -190,6 +208,8 @@ class Model:
         """Send a commit, unless one is on its way."""
         if self.on_its_way is None:
             self.on_its_way = self.progress.due()
+            if self.on_its_way is not None:
+                self.progress.doubt()
 
     def answer(self, _=0):
         """The commit on its way has arrived."""

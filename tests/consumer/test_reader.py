@@ -131,6 +131,38 @@ class TestMoving:
         assert reader.unfetch() == 0
         assert reader.cursor.position == 1
 
+    def test_what_is_unfetched_behind_a_gap_is_fetched_again_from_there(self):
+        reader = reader_of([0, 1])
+        reader.take()
+        reader.reset(9)
+        fetch(reader, 9, 10)
+        reader.unfetch()
+        assert reader.cursor.position == 9
+
+    def test_with_nothing_in_hand_the_marks_follow_a_reset_at_once(self):
+        reader = reader_of(position=2)
+        reader.reset(9)
+        assert (reader.cursor.position, reader.progress.handed_out) == (9, 9)
+        assert reader.progress.due() == 9
+
+    @pytest.mark.parametrize("taken", [False, True])
+    def test_what_was_fetched_before_a_reset_is_still_to_be_finished(self, taken):
+        reader = reader_of([0, 1])
+        if taken:
+            reader.take()
+        reader.reset(9)
+        assert reader.cursor.position == 9
+        assert bool(reader.batches) is not taken
+        assert reader.progress.due() is None
+
+    def test_only_a_seek_counts_as_a_move(self):
+        reader = reader_of([0, 1])
+        reader.reset(9)
+        reader.unfetch()
+        assert reader.moves == 0
+        reader.seek(3)
+        assert reader.moves == 1
+
     def test_with_nothing_fetched_the_place_is_kept(self):
         reader = reader_of([0, 1])
         reader.take()

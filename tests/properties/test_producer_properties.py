@@ -109,9 +109,7 @@ class Run:
         stats = producer.stats()
         assert stats.accepted == len(self.accepted) == stats.delivered + stats.failed
 
-    async def step(
-        self, producer: Producer, data: bytes, kind: str, what, size: int
-    ) -> None:
+    async def step(self, producer: Producer, data: bytes, kind: str, what, size: int) -> None:
         try:
             match kind:
                 case "send":

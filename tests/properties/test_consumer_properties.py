@@ -1,0 +1,364 @@
+"""Whatever happens, a partition's records come in order, and none is skipped; no memory leaks."""
+
+import asyncio
+import itertools
+from collections import defaultdict
+
+import looptime
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scripted_service import ScriptedService, refusal
+
+from aiodis.config import ConsumerSettings
+from aiodis.consumer import Consumer
+from aiodis.errors import ConnectError, DecodeError, HandlerError, RequestTimeoutError
+from aiodis.record import partition_name, partition_number
+
+MIB = 1024 * 1024
+
+
+def error_of(kind: str) -> BaseException:
+    match kind:
+        case "no route":
+            return ConnectError("no route")
+        case "lost":
+            return RequestTimeoutError("no complete answer")
+        case "unreadable":
+            return DecodeError("unreadable", status=200, head=b"")
+        case "DIS.5000":
+            return refusal(kind, 500)
+    return refusal(kind)
+
+
+faults = st.sampled_from(
+    ["DIS.4225", "DIS.4226", "DIS.4217", "DIS.4303", "DIS.4205", "DIS.4302", "DIS.4319"]
+    + ["DIS.5000", "no route", "lost", "unreadable"]
+)
+numbers = st.integers(0, 5)
+pauses = st.sampled_from([0.0, 0.01, 0.4, 0.4, 5.0, 5.0, 400.0])
+
+
+def step(name: str, *arguments):
+    return st.tuples(st.just(name), *arguments)
+
+
+happenings = [
+    *[step("add", numbers, st.sampled_from([1, 1, 5, 40]))] * 4,
+    *[step("sleep", pauses)] * 2,
+    step("fault", faults, st.sampled_from([1, 3])),
+    step("commit_fault", st.sampled_from(["DIS.5000", "lost"])),
+    step("trim", numbers, st.integers(0, 50)),
+    step("latency", st.sampled_from([0.0, 0.01, 0.3, 2.0])),
+    step("scale"),
+    step("expire", numbers),
+    step("pause", numbers),
+    step("resume"),
+    step("resume"),
+    step("seek", numbers, numbers),
+]
+reading = st.one_of(
+    *happenings,
+    *[step("getmany", st.sampled_from([1, 3, 500]), pauses)] * 5,
+    *[step("next", st.sampled_from([0.0, 0.3, 2.0]))] * 4,
+    step("commit", st.sampled_from([0.005, 60.0])),
+    step("restart"),
+)
+handling = st.one_of(*happenings, *[step("sleep", pauses)] * 4, step("again"), step("restart"))
+shapes = st.fixed_dictionaries(
+    {
+        "prefetch_batches": st.sampled_from([1, 2]),
+        "prefetch_bytes": st.sampled_from([MIB, 2 * MIB, 64 * MIB]),
+        "auto_commit_interval_ms": st.sampled_from([500, 5_000]),
+        "checkpoint_convention": st.sampled_from(["next", "last"]),
+        "rate_limit": st.sampled_from(["fixed", "off"]),
+    }
+)
+
+
+class World:
+    """A service, a consumer of it, and what must come next from each partition."""
+
+    consumer: Consumer
+
+    def __init__(self, shape: dict) -> None:
+        self.service = ScriptedService(2)
+        self.service.checkpoints_delete = self.delete_checkpoint
+        self.shape = shape
+        self.expected: dict[int, int] = defaultdict(int)
+        self.in_hand: dict[int, list[int]] = defaultdict(list)
+        self.paused: set[int] = set()
+
+    def delete_checkpoint(self, request):
+        self.service.checkpoints.pop(request.partition_id, None)
+
+    async def open(self) -> None:
+        self.paused.clear()
+        self.in_hand.clear()
+        last = self.shape["checkpoint_convention"] == "last"
+        for n in self.service.status:
+            self.expected[n] = self.service.checkpoints.get(partition_name(n), -last) + last
+        self.consumer = Consumer(
+            self.service,
+            "events",
+            ConsumerSettings(
+                app="billing",
+                offset_reset="earliest",
+                partition_refresh_ms=10_000,
+                poll_max_ms=5_000,
+                **self.shape,
+            ),
+        )
+        await self.consumer.start()
+
+    async def close(self) -> None:
+        await self.consumer.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    def came(self, n: int, number: int) -> None:
+        """Check that it is the next one; only what has left the partition may be passed over."""
+        assert n not in self.paused
+        expected = self.expected[n]
+        assert number == expected or expected < number <= self.service.oldest[n]
+
+    def check_marks(self) -> None:
+        for pid, reader in self.consumer._readers.items():
+            n = partition_number(pid)
+            unfinished = self.in_hand[n] or [max(self.expected[n], self.service.oldest[n])]
+            assert (reader.progress.due() or 0) <= unfinished[0]
+
+    def choose(self, number: int) -> int:
+        return number % len(self.service.status)
+
+    async def settle(self) -> None:
+        """Let everything work again."""
+        self.service.get_faults.clear()
+        self.service.commit_faults.clear()
+        self.service.latency = 0.01
+        for n in self.service.status:
+            self.service.status[n] = "ACTIVE"
+        await self.resume_all()
+        await asyncio.sleep(30)
+
+    # What may happen
+
+    async def add(self, number, count):
+        n = self.choose(number)
+        if self.service.status[n] == "ACTIVE":
+            self.service.add(n, *[b"x"] * count)
+
+    async def sleep(self, seconds):
+        await asyncio.sleep(seconds)
+
+    async def fault(self, kind, count):
+        self.service.get_faults += [error_of(kind)] * count
+
+    async def commit_fault(self, kind):
+        self.service.commit_faults.append(error_of(kind))
+
+    async def trim(self, number, count):
+        n = self.choose(number)
+        count = min(count, len(self.service.stored[n]))
+        self.service.oldest[n] += count
+        del self.service.stored[n][:count]
+
+    async def latency(self, seconds):
+        self.service.latency = seconds
+
+    async def scale(self):
+        if len(self.service.status) < 4:
+            self.service.status[len(self.service.status)] = "ACTIVE"
+
+    async def expire(self, number):
+        n = self.choose(number)
+        if self.service.status[n] == "ACTIVE":
+            await self.trim(n, 1_000_000)
+            self.service.status[n] = "EXPIRED"
+        else:
+            self.service.status[n] = "ACTIVE"
+
+    async def pause(self, number):
+        n = self.choose(number)
+        if partition_name(n) in self.consumer._readers:
+            self.consumer.pause(partition_name(n))
+            self.paused.add(n)
+
+    async def resume(self):
+        if self.paused:
+            n = min(self.paused)
+            self.paused.discard(n)
+            self.consumer.resume(partition_name(n))
+
+    async def resume_all(self):
+        while self.paused:
+            await self.resume()
+
+    async def seek(self, number, where):
+        n = self.choose(number)
+        if partition_name(n) in self.consumer._pollers:
+            oldest, end = self.service.oldest[n], self.service.next(n)
+            self.expected[n] = oldest + (end - oldest) * where // 5
+            self.in_hand[n].clear()
+            self.consumer.seek(partition_name(n), self.expected[n])
+
+    async def restart(self):
+        await self.close()
+        await self.open()
+
+
+class Reading(World):
+    """With `getmany` and `async for`, in turns."""
+
+    async def play(self, script) -> None:
+        await self.open()
+        for name, *arguments in script:
+            await getattr(self, name)(*arguments)
+            self.check_marks()
+        await self.settle()
+        while await self.getmany(500, 30):
+            self.check_marks()
+        self.in_hand.clear()
+        await self.consumer.commit()
+        for n in self.service.status:
+            end = self.service.next(n)
+            assert self.expected[n] == end or self.service.oldest[n] == end
+        self.consumer.pause()  # so that no fetch is under way
+        await asyncio.sleep(60)
+        assert self.consumer._budget.free == self.consumer._budget.limit
+        await self.close()
+
+    def given(self, partition_id: str, number: int) -> None:
+        n = partition_number(partition_id)
+        self.came(n, number)
+        self.expected[n] = number + 1
+        self.in_hand[n].append(number)
+
+    async def getmany(self, most, timeout) -> int:
+        self.in_hand.clear()
+        batches = await self.consumer.getmany(max_records=most, timeout=timeout)
+        for batch in batches:
+            for record in batch.records:
+                self.given(batch.partition_id, record.sequence_number)
+        return len(batches)
+
+    async def next(self, seconds):
+        """Ask for one record, and give up after a while."""
+        self.in_hand.clear()
+        asking = asyncio.create_task(anext(self.consumer))
+        await asyncio.wait([asking], timeout=seconds)
+        asking.cancel()
+        (got,) = await asyncio.gather(asking, return_exceptions=True)
+        if not isinstance(got, asyncio.CancelledError):
+            self.given(got.partition_id, got.sequence_number)
+
+    async def commit(self, seconds):
+        """Commit, and give up after a while."""
+        self.in_hand.clear()
+        committing = asyncio.create_task(self.consumer.commit())
+        await asyncio.wait([committing], timeout=seconds)
+        committing.cancel()
+        await asyncio.gather(committing, return_exceptions=True)
+
+
+class Handling(World):
+    """With runs that fail, are cancelled and begun again."""
+
+    running: asyncio.Task
+
+    def __init__(self, shape, concurrency: int, works: list[tuple[float, bool]]) -> None:
+        super().__init__(shape)
+        self.concurrency = concurrency
+        self.works = itertools.cycle(works)
+        self.at_work: set[int] = set()
+        self.calm = False
+        self.failed: list[BaseException] = []
+
+    async def play(self, script) -> None:
+        await self.open()
+        self.begin()
+        for name, *arguments in script:
+            await getattr(self, name)(*arguments)
+            self.check_marks()
+            if self.running.done():
+                await self.again()
+            assert not self.failed
+        self.calm = True
+        await self.again()
+        await self.settle()
+        await asyncio.sleep(60)
+        await self.close()
+        await self.running
+        assert not self.failed
+        last = self.shape["checkpoint_convention"] == "last"
+        for n in self.service.status:
+            end = self.service.next(n)
+            assert self.expected[n] == end or self.service.oldest[n] == end
+            assert self.service.checkpoints.get(partition_name(n), -last) == end - last
+
+    def begin(self) -> None:
+        self.running = asyncio.create_task(
+            self.consumer.run(self.handle, concurrency=self.concurrency, retries=0)
+        )
+
+    async def end(self) -> None:
+        self.running.cancel()
+        (ended,) = await asyncio.gather(self.running, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError | HandlerError)
+
+    async def again(self):
+        await self.end()
+        self.begin()
+
+    async def restart(self):
+        await self.end()
+        await super().restart()
+        self.begin()
+
+    async def handle(self, record) -> None:
+        n = partition_number(record.partition_id)
+        try:
+            assert n not in self.at_work
+            self.came(n, record.sequence_number)
+        except AssertionError as exc:
+            self.failed.append(exc)
+            raise
+        self.at_work.add(n)
+        self.expected[n] = record.sequence_number
+        moves = self.consumer._readers[record.partition_id].moves
+        seconds, fails = (0, False) if self.calm else next(self.works)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.at_work.discard(n)
+        if fails:
+            raise ValueError
+        if self.consumer._readers[record.partition_id].moves == moves:
+            self.expected[n] = record.sequence_number + 1
+
+
+def in_virtual_time(work) -> None:
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        runner.run(work)
+
+
+few = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@few
+@given(shape=shapes, script=st.lists(reading, max_size=40))
+def test_reading_skips_nothing_and_repeats_nothing(shape, script):
+    in_virtual_time(Reading(shape).play(script))
+
+
+@few
+@given(
+    shape=shapes,
+    concurrency=st.sampled_from([1, 2, 16]),
+    works=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.01, 0.5, 3.0]), st.sampled_from([False] * 9 + [True])),
+        min_size=1,
+        max_size=20,
+    ),
+    script=st.lists(handling, max_size=40),
+)
+def test_handling_finishes_each_record_once_and_in_order(shape, concurrency, works, script):
+    in_virtual_time(Handling(shape, concurrency, works).play(script))
