@@ -14,12 +14,14 @@ __all__ = ["Epoch", "Epochs"]
 class Epoch:
     """The records after number `start`, up to the next epoch's start."""
 
-    __slots__ = ("delivered", "end", "failed", "start")
+    __slots__ = ("delivered", "end", "failed", "start", "told")
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.end: int | None = None
         self.delivered = self.failed = 0
+        self.told = 0
+        """How many outcomes a flush has reported while others were pending."""
 
 
 class Epochs:
@@ -45,7 +47,7 @@ class Epochs:
     def pending(self, epoch: Epoch) -> int:
         """How many of its records have no outcome yet."""
         end = self.accepted if epoch.end is None else epoch.end
-        return end - epoch.start - epoch.delivered - epoch.failed
+        return end - epoch.start - epoch.delivered - epoch.failed - epoch.told
 
     def report(self, covered: Sequence[Epoch]) -> tuple[int, int, int]:
         """Count delivered, failed and pending; what is not pending will not be counted again."""
@@ -55,6 +57,9 @@ class Epochs:
             sum(epoch.failed for epoch in covered),
             pending,
         )
+        for epoch in covered:
+            epoch.told += epoch.delivered + epoch.failed
+            epoch.delivered = epoch.failed = 0
         self._epochs = [e for e in self._epochs if e.end is None or self.pending(e)]
         return counts
 

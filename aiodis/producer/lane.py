@@ -112,8 +112,12 @@ class Lane:
                 await asyncio.wait(self.after)
                 self.after.clear()
                 continue
+            # A smaller share has smaller batches, so that fewer records meet one refusal.
+            share = 1.0 if self._limiter is None else self._limiter.share
             taken, size = self.queue.take(
-                loop.time(), max_records=self._max_records, max_bytes=self._max_bytes
+                loop.time(),
+                max_records=max(1, int(self._max_records * share)),
+                max_bytes=max(1, int(self._max_bytes * share)),
             )
             self.hands[worker] = taken
             end = self._ends[worker] = loop.create_future()

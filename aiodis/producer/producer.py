@@ -451,7 +451,8 @@ class Producer:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         self._meter.buffered(0)
-        return FlushReport(report.delivered, report.failed + report.pending, 0)
+        late = FlushReport(*self._epochs.report(self._epochs.cover()))
+        return FlushReport(report.delivered + late.delivered, report.failed + late.failed, 0)
 
     def stats(self) -> ProducerStats:
         """Give a copy of the counts."""

@@ -19,7 +19,7 @@ from aiodis.api.checkpoints import Checkpoint
 from aiodis.api.limits import limits_of
 from aiodis.api.records import Cursor
 from aiodis.api.streams import Partition, StreamDescription
-from aiodis.errors import DISError, error_class
+from aiodis.errors import ConnectError, DISError, RequestTimeoutError, error_class
 from aiodis.record import partition_name, partition_number
 from aiodis.server.limits import PartitionLimits
 from aiodis.transport.exchange import Exchanged
@@ -79,6 +79,9 @@ class ScriptedService:
         self.requests_in_flight = self.most_requests_in_flight = 0
         self.describes = self.writes = 0
         self.gone = False
+        self.down: str | None = None
+        """Which outage there is: "refused" connections, or "silent" ones that meet no answer."""
+        self.request_timeout_s = 30.0
 
     # What Exchange offers
 
@@ -86,7 +89,7 @@ class ScriptedService:
         await asyncio.sleep(seconds)
 
     async def call(self, operation, request):
-        await asyncio.sleep(self.latency)
+        await self._travel(None)
         if self.gone:
             raise refusal("DIS.4301")
         return getattr(self, operation.name.replace(".", "_"))(request)
@@ -95,7 +98,7 @@ class ScriptedService:
         if operation.name == "records.put":
             reply = await self._put(orjson.loads(body), deadline)
         else:
-            await asyncio.sleep(self.latency)
+            await self._travel(deadline)
             reply = self._get({k: v[0] for k, v in parse_qs(query).items()})
         return Exchanged(Answer(200, {}, orjson.dumps(reply)), 1, ambiguous=False)
 
@@ -171,8 +174,12 @@ class ScriptedService:
     def all_data(self) -> list[bytes]:
         return [record.data for stored in self.stored.values() for record in stored]
 
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
     def _cursor(self, partition: int, position: int) -> str:
-        return f"{partition}:{position}:{asyncio.get_running_loop().time()}"
+        return f"{partition}:{position}:{self._now()}"
 
     def _get(self, query):
         if self.get_faults:
@@ -183,7 +190,7 @@ class ScriptedService:
             raise refusal("DIS.4301")
         if self.status[n] == "EXPIRED":
             raise refusal("DIS.4319")
-        if asyncio.get_running_loop().time() - float(issued) > 300:
+        if self._now() - float(issued) > 300:
             raise refusal("DIS.4225")
         if not self.oldest[n] <= at <= self.next(n):
             raise refusal("DIS.4226")
@@ -205,9 +212,21 @@ class ScriptedService:
             "next_partition_cursor": self._cursor(n, at + len(records)),
         }
 
+    async def _travel(self, deadline) -> None:
+        """Take the time of the way, and fail as the outage has it."""
+        await asyncio.sleep(self.latency)
+        if self.down == "refused":
+            raise ConnectError("refused")
+        if self.down == "silent":
+            left = float("inf") if deadline is None else deadline - self._now()
+            if left > 0:
+                await asyncio.sleep(min(left, self.request_timeout_s))
+            raise RequestTimeoutError("no complete answer", ambiguous=left > 0)
+
     async def _put(self, body, deadline):
         entries = body["records"]
-        self.puts.append(entries)
+        if self.down is None:
+            self.puts.append(entries)
         touched = {self._route(entry) for entry in entries}
         self.requests_in_flight += 1
         self.most_requests_in_flight = max(self.most_requests_in_flight, self.requests_in_flight)
@@ -215,7 +234,7 @@ class ScriptedService:
             self.in_flight[n] += 1
             self.most_in_flight[n] = max(self.most_in_flight[n], self.in_flight[n])
         try:
-            await asyncio.sleep(self.latency)
+            await self._travel(deadline)
             return self._answer_put(entries)
         finally:
             self.requests_in_flight -= 1
@@ -239,7 +258,7 @@ class ScriptedService:
         """Tell the records that are over a partition's limits."""
         if not self.limited:
             return {}
-        now_ms = asyncio.get_running_loop().time() * 1000
+        now_ms = self._now() * 1000
         groups: dict[int, list[int]] = defaultdict(list)
         for index, entry in enumerate(entries):
             groups[self._route(entry)].append(index)
