@@ -66,8 +66,8 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
     },
     "ConsumerSettings": {
         "app": "The app that the checkpoints belong to. It is created when it does not exist.",
-        "offset_reset": "Where partitions start when none of this member's has a checkpoint, and where"
-        " a position goes that has left the partition. `error` raises instead. Where some have"
+        "offset_reset": "Where partitions start when none of this member's has a checkpoint, and"
+        " where a position goes that has left the partition. `error` raises instead. Where some have"
         " checkpoints, those without one start at their first record.",
         "checkpoint_convention": "`next`: a checkpoint holds the next number to read. `last`: the"
         " last one read.",
@@ -88,8 +88,8 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "retry_backoff_max_ms": "Where that ceiling stops.",
         "rate_limit": "`fixed`: each partition is read at its documented rate. `off`: as fast as it"
         " answers.",
-        "close_timeout_ms": "How long `close` takes at most. Handlers have three quarters of it and are"
-        " cancelled then; the rest is for the last commit.",
+        "close_timeout_ms": "How long `close` takes at most. Handlers have three quarters of it and"
+        " are cancelled then; the rest is for the last commit.",
         "group": "Which partitions are this member's: `Static(index, count)`.",
     },
 }

@@ -1,6 +1,6 @@
 """What `send` gives for a record: its outcome, now or later.
 
-Not a future: one costs a third of all the work on a small record, and most
+Not a future: those were more than a quarter of the work on a small record, and most
 receipts are never awaited, since a flush tells enough. A future is made when
 somebody waits.
 """
