@@ -67,8 +67,8 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
     "ConsumerSettings": {
         "app": "The app that the checkpoints belong to. It is created when it does not exist.",
         "offset_reset": "Where partitions start when none of this member's has a checkpoint, and"
-        " where a position goes that has left the partition. `error` raises instead. Where some have"
-        " checkpoints, those without one start at their first record.",
+        " where a position goes that has left the partition. `error` raises instead. Where some"
+        " have checkpoints, those without one start at their first record.",
         "checkpoint_convention": "`next`: a checkpoint holds the next number to read. `last`: the"
         " last one read.",
         "auto_commit": "Whether finished records are committed in the background and on `close`.",
