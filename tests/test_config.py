@@ -205,7 +205,7 @@ class TestProducerSettings:
             ("rate_limit_share", 0),
             ("rate_limit_share", 1.01),
             ("rate_limit", "adaptive?"),
-            ("ordering", "key"),
+            ("ordering", "topic"),
             ("linger", 5),
         ],
     )

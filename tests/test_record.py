@@ -60,4 +60,5 @@ def test_a_record_is_a_value():
 
 
 def test_metadata_is_of_the_first_try_unless_said_otherwise():
-    assert RecordMetadata("shardId-0000000000", 7) == ("shardId-0000000000", 7, 1, False)
+    made = RecordMetadata("shardId-0000000000", 7)
+    assert (made.attempts, made.reordered) == (1, False)
