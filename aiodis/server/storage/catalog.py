@@ -205,8 +205,8 @@ class Catalog:
     def remove_checkpoints(self, app_name: str, stream_id: str, partition: int | None) -> None:
         """Remove one checkpoint, or all of an app in a stream."""
         self._db.execute(
-            "DELETE FROM checkpoints WHERE app_name = ?1 AND stream_id = ?2"
-            " AND (?3 IS NULL OR partition = ?3)",
+            "DELETE FROM checkpoints WHERE app_name = ? AND stream_id = ?"
+            " AND partition = COALESCE(?, partition)",
             (app_name, stream_id, partition),
         )
 
