@@ -9,6 +9,7 @@ else a body may be, protobuf and compressed, is in `wire_forms`.
 import asyncio
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from email.utils import formatdate
@@ -64,10 +65,12 @@ class Front:
         app = web.Application(
             middlewares=[self._count, self._answer], client_max_size=MAX_BODY_BYTES
         )
+        rows: defaultdict[tuple[str, str], list[_AnyOperation]] = defaultdict(list)
+        for row in OPERATIONS:
+            if self._engine.handles(row):
+                rows[row.method, row.path].append(row)
         routes: list[tuple[str, str, _Handler]] = [
-            (row.method, row.path, self._handler_of(row))
-            for row in OPERATIONS
-            if self._engine.handles(row)
+            (method, path, self._handler_of(*found)) for (method, path), found in rows.items()
         ]
         tokens = self._faulty("iam.tokens", self._create_token)
         routes.append(("POST", "/v3/auth/tokens", tokens))
@@ -77,21 +80,25 @@ class Front:
             app.router.add_route(method, f"{path}/", handler)
         return app
 
-    def _handler_of(self, operation: _AnyOperation) -> _Handler:
-        puts = operation.name == "records.put"
-        carries_records = puts or operation.name == "records.get"
-        has_body = operation.method in {"POST", "PUT"}
+    def _handler_of(self, first: _AnyOperation, *others: _AnyOperation) -> _Handler:
+        """Make the handler of a route; the body tells its operations apart where it has several."""
+        puts = first.name == "records.put"
+        carries_records = puts or first.name == "records.get"
+        has_body = first.method in {"POST", "PUT"}
 
         async def handle(request: web.Request) -> web.Response:
-            if self._faults.armed and await self._actor.breaks(operation.name, request):
+            # Before the body is read, a route of several operations goes by its first one's name.
+            if self._faults.armed and await self._actor.breaks(first.name, request):
                 return web.Response()  # nobody reads it
             body = await request.read()
             now_ms = self._clock.now_ms()
+            self._engine.agenda.run_until(now_ms)
             self._gate.check(request.method, request.raw_path, request.headers, body, now_ms)
             self._gate.check_project(request.match_info["project_id"])
             if has_body:
                 body = unpack(body, request.headers, MAX_BODY_BYTES)
             codec = record_codec(request.headers) if carries_records else _JSON_CODEC
+            operation = _meant(first, *others, body=body) if others else first
             asked = read_put(codec, body) if puts else self._read(operation, request, body)
             if self._faults.armed:
                 plan = self._faults.plan(operation.name, lambda: self._engine.target(asked))
@@ -215,6 +222,21 @@ class Front:
         if self._date[0] != second:
             self._date = (second, formatdate(second, usegmt=True))
         return self._date[1]
+
+
+def _meant(*rows: _AnyOperation, body: bytes) -> _AnyOperation:
+    """Choose the row of a route by the body.
+
+    Raises:
+        Refusal: the body is none of them.
+    """
+    given = _json_object(body)
+    for row in rows:
+        if row.is_meant(given):
+            return row
+    name = next(iter(rows[0].always))
+    known = ", ".join(row.always[name] for row in rows)
+    raise Refusal("DIS.4200", f"{name}: one of {known}")
 
 
 def _response(

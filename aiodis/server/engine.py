@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from aiodis.api import OPERATIONS
+from aiodis.server.agenda import Agenda
 from aiodis.server.fault import Target
 from aiodis.server.faults import Faults
 from aiodis.server.handlers.apps import AppHandlers
@@ -29,6 +30,7 @@ class Engine:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self.agenda = Agenda()
         chapters = {
             "streams": StreamHandlers(state),
             "apps": AppHandlers(state),

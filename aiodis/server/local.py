@@ -23,6 +23,7 @@ from aiodis.server.engine import Engine
 from aiodis.server.faults import Faults
 from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity
+from aiodis.server.keeper import Keeper
 
 __all__ = [
     "DEFAULT_ACCESS_KEY",
@@ -148,6 +149,7 @@ class LocalDIS:
             if self._running is None:
                 async with AsyncExitStack() as stack:
                     engine = self._open(stack)
+                    await stack.enter_async_context(Keeper(engine.agenda, self.clock))
                     self._address = await self._listen(stack, engine)
                     self.recovery = engine.recovery
                     self._running = stack.pop_all()

@@ -11,6 +11,7 @@ query for GET and DELETE, and into the JSON body for POST and PUT.
 
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, ParamSpec, Protocol, Self, TypeVar, overload
 from urllib.parse import quote, urlencode
 
@@ -75,6 +76,8 @@ class Operation(Generic[P, R]):
 
     `also_in_body` names fields that stand in the route and, by the reference, in
     the body as well. `status` is the one the service answers with when all is well.
+    `always` are fields of the body that tell operations of one route apart, such as
+    `{"action": "start"}`; the caller does not give them.
     """
 
     def __init__(
@@ -85,12 +88,14 @@ class Operation(Generic[P, R]):
         *,
         status: int = 200,
         also_in_body: tuple[str, ...] = (),
+        always: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.method, self.path = route.split(" ")
         self.request: Any = request
         self.reply: type[R] = reply
         self.status = status
         self.also_in_body = also_in_body
+        self.always = always
         self.path_names: Final = tuple(re.findall(r"{(\w+)}", self.path))
         self.name = ""
 
@@ -155,7 +160,11 @@ class Operation(Generic[P, R]):
         if self.method in {"GET", "DELETE"}:
             query = urlencode([(k, _text(v)) for k, v in fields.items()], quote_via=quote, safe="~")
             return Parts(self.method, path, query, None)
-        return Parts(self.method, path, "", request.body(fields))
+        return Parts(self.method, path, "", request.body({**fields, **self.always}))
+
+    def is_meant(self, body: Mapping[str, Any]) -> bool:
+        """Say whether a body on this row's route is this operation's."""
+        return all(body.get(name) == value for name, value in self.always.items())
 
     def read(
         self, path: Mapping[str, str], query: Mapping[str, str], body: Mapping[str, Any] | None

@@ -1,3 +1,4 @@
+import json
 from typing import Annotated, Literal
 
 import msgspec
@@ -270,3 +271,18 @@ class TestDescriptor:
     def test_the_method_bears_the_rows_name(self):
         method = OddThings(Recorder()).get
         assert (method.__name__, method.__qualname__) == ("get", "odd_things.get")
+
+
+def test_fields_that_tell_operations_of_one_route_apart_are_sent_unasked():
+    class Task(Message):
+        name: str
+
+    start = Operation("POST /v2/{project_id}/action", Task, Empty, always={"action": "start"})
+    start.name = "tasks.start"
+
+    assert json.loads(start.encode(start.build(name="t"), "p").body) == {
+        "name": "t",
+        "action": "start",
+    }
+    assert start.is_meant({"name": "t", "action": "start"})
+    assert not start.is_meant({"name": "t", "action": "stop"})
