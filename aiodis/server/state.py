@@ -23,6 +23,7 @@ from aiodis.server.limits import PartitionLimits
 from aiodis.server.refusal import Refusal
 from aiodis.server.storage import RecordLog
 from aiodis.server.storage.catalog import AppRow, Catalog, PartitionRow, ScalingRow, StreamRow
+from aiodis.server.traffic import Traffic
 from aiodis.wire.routing import PartitionMap, even_ranges, hash_key
 
 __all__ = ["APP_QUOTA", "PARTITION_QUOTA", "State", "Stream", "new_id"]
@@ -47,6 +48,7 @@ class Stream:
     def __init__(self, row: StreamRow, log: RecordLog) -> None:
         self.log = log
         self.rates = limits_of(row.stream_type)
+        self.traffic = Traffic()
         self._limits: dict[int, PartitionLimits] = {}
         self._expired_at_ms = 0
         self.take(row)

@@ -71,6 +71,7 @@ class RecordHandlers:
             if (block := put.place(number, indexes, limited=self._state.limited))
         ]
         stream.log.append(blocks, now_ms)
+        put.count(blocks)
         return put.reply(stored=sum(len(block.sizes) for block in blocks))
 
     def get(self, request: GetRecords, now_ms: int) -> RecordSlice:
@@ -89,7 +90,10 @@ class RecordHandlers:
         if not is_inside or cursor.stream_id not in {None, stream.row.stream_id}:
             raise Refusal("DIS.4226")
         limits = stream.limits(number, now_ms)
+        minute = stream.traffic.at(now_ms)
         if self._state.limited and not limits.may_read(now_ms):
+            minute.gets_throttled += 1
+            minute.flows[number].throttled_out += 1
             raise Refusal(guesses.READ_THROTTLE_CODE)
         stream.expire(now_ms)
         wanted = request.max_fetch_bytes or guesses.DEFAULT_FETCH_BYTES
@@ -100,6 +104,10 @@ class RecordHandlers:
             max_records=guesses.MAX_GET_RECORDS,
         )
         limits.take_read(found.data_bytes)
+        minute.gets += 1
+        flow = minute.flows[number]
+        flow.records_out += found.count
+        flow.bytes_out += found.data_bytes
         following = CursorContent(
             stream.row.stream_name,
             cursor.partition_id,
@@ -133,6 +141,7 @@ class _Put:
         self._stream, self._records, self._sizes = stream, records, sizes
         self._now_ms = now_ms
         self._results: list[PutResult | None] = [None] * len(records)
+        self._throttled: dict[int, int] = {}  # records by partition
 
     def route(self) -> dict[int, list[int]]:
         """Give each partition the indexes of its records; those without one fail here."""
@@ -171,11 +180,13 @@ class _Put:
         sizes = [self._sizes[index] for index in indexes]
         if limited:
             admitted = self._stream.limits(number, self._now_ms).admit(sizes, self._now_ms)
-            for index in indexes[admitted:]:
-                results[index] = _THROTTLED
-            del indexes[admitted:], sizes[admitted:]
-            if not sizes:
-                return None
+            if admitted < len(sizes):
+                self._throttled[number] = len(sizes) - admitted
+                for index in indexes[admitted:]:
+                    results[index] = _THROTTLED
+                del indexes[admitted:], sizes[admitted:]
+                if not sizes:
+                    return None
         sequence = first = self._stream.log.next_sequence(number)
         name = partition_name(number)
         fragments = []
@@ -189,6 +200,20 @@ class _Put:
             results[index] = PutResult(name, str(sequence))
             sequence += 1
         return PutBlock(number, first, fragments, sizes)
+
+    def count(self, blocks: Sequence[PutBlock]) -> None:
+        """Count what was stored and what was throttled."""
+        minute = self._stream.traffic.at(self._now_ms)
+        for block in blocks:
+            flow = minute.flows[block.partition]
+            flow.records_in += len(block.sizes)
+            flow.bytes_in += sum(block.sizes)
+        for number, throttled in self._throttled.items():
+            minute.flows[number].throttled_in += throttled
+        if self._throttled:
+            minute.puts_throttled += 1
+        else:
+            minute.puts += 1
 
     def reply(self, *, stored: int) -> PutReply:
         """Give the results in the order of the records."""
