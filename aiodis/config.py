@@ -192,7 +192,8 @@ class ConsumerSettings(_Settings):
     `offset_reset` is where partitions start that have no checkpoint, and where
     a position goes that is no longer in the partition. `max_fetch_bytes` counts
     data before base64; a record larger than that is never returned, so it cannot be
-    below the largest record, 1 MiB.
+    below the largest record, 1 MiB. `group` is a `Static`, or what makes a
+    `Coordinator` of a `Seat` (`aiodis.consumer.coordinator`).
     """
 
     app: str
@@ -211,7 +212,8 @@ class ConsumerSettings(_Settings):
     retry_backoff_max_ms: Positive = 10_000
     rate_limit: Literal["fixed", "off"] = "fixed"
     close_timeout_ms: NotNegative = 30_000
-    group: Static = Static()
+    handoff_timeout_ms: NotNegative = 30_000
+    group: Static | Callable[[Any], Any] = Static()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

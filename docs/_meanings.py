@@ -90,6 +90,10 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         " answers.",
         "close_timeout_ms": "How long `close` takes at most. Handlers have three quarters of it and"
         " are cancelled then; the rest is for the last commit.",
-        "group": "Which partitions are this member's: `Static(index, count)`.",
+        "handoff_timeout_ms": "How long a partition that goes to another member waits for what is"
+        " in hand. Handlers have three quarters of it and are cancelled then; the rest is for"
+        " `on_revoked` and the commit.",
+        "group": "Which partitions are this member's: `Static(index, count)`, or what makes a"
+        " `Coordinator` of a `Seat`.",
     },
 }

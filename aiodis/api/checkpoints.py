@@ -20,6 +20,9 @@ class CommitCheckpoint(Message):
     sequence_number: SequenceNumber
     checkpoint_type: CheckpointType = "LAST_READ"
     metadata: Annotated[str, Field(max_length=1000)] | None = None
+    # Seen in the SDK (facts 6.3): with both, the service takes it from a member in its place only.
+    client_id: str | None = None
+    generation_id: int | None = None
 
 
 class GetCheckpoint(Message):

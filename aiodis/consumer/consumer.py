@@ -18,6 +18,7 @@ from aiodis.api.shared import MAX_SEQUENCE
 from aiodis.api.streams import Partition, Streams
 from aiodis.config import ConsumerSettings
 from aiodis.consumer.checkpoint import CheckpointKeeper
+from aiodis.consumer.coordinator import Seat, coordinator_of
 from aiodis.consumer.dispatcher import DeadLetter, Handler, HandlerRunner
 from aiodis.consumer.partitions import Start, Whereabouts, start_of_new
 from aiodis.consumer.poller import ConsumerStats, Poller
@@ -66,7 +67,8 @@ class Consumer:
         self.settings: Final = settings
         self._exchange = exchange
         self._stats = ConsumerStats()
-        self._where = Whereabouts(exchange, stream_name, settings)
+        self._coordinator = coordinator_of(Seat(exchange, stream_name, settings))
+        self._where = Whereabouts(exchange, stream_name, settings, self._coordinator)
         self._keeper = CheckpointKeeper(exchange, stream_name, settings, self._stats)
         self._budget = ByteBudget(settings.prefetch_bytes)
         self._limits: StreamLimits = limits_of("COMMON")

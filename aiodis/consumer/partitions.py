@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable
+from math import inf
 from typing import Final, Literal
 
 from aiodis.api.records import Records
 from aiodis.api.streams import Partition, StreamDescription, Streams
 from aiodis.config import ConsumerSettings
+from aiodis.consumer.coordinator.protocol import Coordinator
 from aiodis.errors import DecodeError, PartitionExpiredError
 from aiodis.record import partition_name, partition_number
 from aiodis.transport.exchange import Exchange
@@ -30,8 +32,15 @@ def start_of_new(offset_reset: Start, committed: Iterable[int | None]) -> Start:
 class Whereabouts:
     """Asks the service for the stream's partitions and their ranges."""
 
-    def __init__(self, exchange: Exchange, stream_name: str, settings: ConsumerSettings) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        stream_name: str,
+        settings: ConsumerSettings,
+        coordinator: Coordinator,
+    ) -> None:
         self._streams, self._records = Streams(exchange), Records(exchange)
+        self._coordinator = coordinator
         self._stream_name: Final = stream_name
         self._settings: Final = settings
 
@@ -42,10 +51,13 @@ class Whereabouts:
     def mine(self, partitions: Iterable[Partition]) -> dict[str, Partition]:
         """Choose the readable partitions that are this member's, by their full ids."""
         return {
-            partition_name(number): partition
+            pid: partition
             for partition in partitions
-            if self._settings.group.owns(number := partition_number(partition.partition_id))
-            and partition.status in {"ACTIVE", "DELETED"}
+            if partition.status in {"ACTIVE", "DELETED"}
+            and self._coordinator.held_until(
+                pid := partition_name(partition_number(partition.partition_id))
+            )
+            > -inf
         }
 
     async def position(self, partition: Partition, where: Literal["earliest", "latest"]) -> int:
