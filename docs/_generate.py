@@ -50,6 +50,7 @@ FACTS: Final = {
     "4": "wire.md#partitions",
     "6.1": "wire.md#cursors",
     "6.3": "wire.md#checkpoints",
+    "6.4": "groups.md",
     "8.1": "errors.md#the-body",
     "8": "wire.md#spellings",
     "11": "wire.md#what-a-server-must-bear",
@@ -67,6 +68,7 @@ _CHAPTERS: Final = {
     "apps": "Apps",
     "checkpoints": "Checkpoints",
     "records": "Records and cursors",
+    "groups": "Consumer groups",
 }
 
 
@@ -204,8 +206,8 @@ def _fields(model: type) -> Iterator[_Field]:
 
 
 def _wire(field: _Field, row: Operation[Any, Any]) -> str:
-    if field.name in row.path_names:
-        where = "path, body" if field.name in row.also_in_body else "path"
+    if field.wire in row.path_names:
+        where = "path, body" if field.wire in row.also_in_body else "path"
     else:
         where = "query" if row.method in {"GET", "DELETE"} else "body"
     return f"{where}: `{field.wire}`"
@@ -259,6 +261,7 @@ def _type(annotation: object, metadata: Sequence[Any]) -> str:
 
 _VALIDATORS: Final = {
     "_partition_id": "`0` or `shardId-0000000000`",
+    "_client_id": "of letters, digits, `_`, `-` and `.`",
     "_sequence": "a decimal number from 0 to 2^63-1",
     "_digits": "or the same as text",
 }

@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from aiodis.api.apps import Apps
 from aiodis.api.checkpoints import Checkpoints
+from aiodis.api.groups import Groups
 from aiodis.api.records import Records
 from aiodis.api.streams import Streams
 from aiodis.wire.operation import Operation
 
-__all__ = ["OPERATIONS", "Apps", "Checkpoints", "Operation", "Records", "Streams"]
+__all__ = ["OPERATIONS", "Apps", "Checkpoints", "Groups", "Operation", "Records", "Streams"]
 
 OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = tuple(
-    row for chapter in (Streams, Apps, Checkpoints, Records) for row in chapter.operations()
+    row for chapter in (Streams, Apps, Checkpoints, Records, Groups) for row in chapter.operations()
 )
-"""Every row, in the order of the reference."""
+"""Every row, in the order of the reference; then those that the reference does not have."""

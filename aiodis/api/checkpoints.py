@@ -4,7 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from aiodis.api.shared import AppName, CheckpointType, PartitionId, SequenceNumber, StreamName
+from aiodis.api.shared import (
+    AppName,
+    CheckpointType,
+    ClientId,
+    PartitionId,
+    SequenceNumber,
+    StreamName,
+)
 from aiodis.wire.message import Empty, LenientInt, Message, Reply
 from aiodis.wire.operation import Operation, Resource
 
@@ -12,7 +19,11 @@ __all__ = ["Checkpoint", "Checkpoints", "CommitCheckpoint", "DeleteCheckpoint", 
 
 
 class CommitCheckpoint(Message):
-    """Parameters of `checkpoints.commit`; the service stores `sequence_number` as it comes."""
+    """Parameters of `checkpoints.commit`; the service stores `sequence_number` as it comes.
+
+    A commit that names a member of the app's group, or a generation, is refused when
+    the member is none or the generation is not the group's (DIS.4701 to 4703).
+    """
 
     app_name: AppName
     stream_name: StreamName
@@ -20,8 +31,8 @@ class CommitCheckpoint(Message):
     sequence_number: SequenceNumber
     checkpoint_type: CheckpointType = "LAST_READ"
     metadata: Annotated[str, Field(max_length=1000)] | None = None
-    # Seen in the SDK (facts 6.3): with both, the service takes it from a member in its place only.
-    client_id: str | None = None
+    # *Seen in the SDK*: who commits, which the service then checks (facts 6.4).
+    client_id: ClientId | None = None
     generation_id: int | None = None
 
 

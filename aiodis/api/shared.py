@@ -1,5 +1,6 @@
 """Fields that several chapters of the reference share."""
 
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
@@ -11,6 +12,7 @@ __all__ = [
     "MAX_SEQUENCE",
     "AppName",
     "CheckpointType",
+    "ClientId",
     "PartitionId",
     "SequenceNumber",
     "StreamName",
@@ -42,8 +44,18 @@ def _sequence(value: str) -> str:
     return value
 
 
+def _client_id(value: str) -> str:
+    # "." and ".." would change the path they stand in.
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", value):
+        raise ValueError("a client id has letters, digits, _, - and ., which is not the first")
+    return value
+
+
 PartitionId = Annotated[str, Field(max_length=64), AfterValidator(_partition_id)]
 """`0` or `shardId-0000000000`; both name the same partition (reference 5.4.1)."""
 
 SequenceNumber = Annotated[str, AfterValidator(_sequence)]
 """A decimal string, 0 to 2^63-1 (reference 5.4.3)."""
+
+ClientId = Annotated[str, Field(max_length=200), AfterValidator(_client_id)]
+"""Names a group's member. The vendor's adapter takes any text; what it may have is *guessed*."""

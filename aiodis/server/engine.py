@@ -13,8 +13,10 @@ from aiodis.server.fault import Target
 from aiodis.server.faults import Faults
 from aiodis.server.handlers.apps import AppHandlers
 from aiodis.server.handlers.checkpoints import CheckpointHandlers
+from aiodis.server.handlers.groups import GroupHandlers
 from aiodis.server.handlers.records import RecordHandlers
 from aiodis.server.handlers.streams import StreamHandlers
+from aiodis.server.memberships import Memberships
 from aiodis.server.state import State
 from aiodis.server.storage.catalog import Catalog
 from aiodis.server.target import target_of
@@ -31,11 +33,13 @@ class Engine:
     def __init__(self, state: State) -> None:
         self._state = state
         self.agenda = Agenda()
+        memberships = Memberships(state)
         chapters = {
             "streams": StreamHandlers(state),
-            "apps": AppHandlers(state),
-            "checkpoints": CheckpointHandlers(state),
+            "apps": AppHandlers(state, memberships),
+            "checkpoints": CheckpointHandlers(state, memberships),
             "records": RecordHandlers(state),
+            "groups": GroupHandlers(state, memberships),
         }
         self._handlers = {}
         for operation in OPERATIONS:

@@ -111,6 +111,32 @@ CHECKPOINTS_MAY_GO_BACK: Final = True
 STATE_WITHOUT_COMMITS: Final = -1
 """An app that never committed in a stream has all partitions listed with -1, not DIS.4375."""
 
+# -- Consumer groups ----------------------------------------------------------------------
+
+DEFAULT_REBALANCE_MS: Final = 20_000
+"""How long a window to join stays open where nobody says; the longest of its members counts."""
+
+LATE_MEMBERS_ARE_OUT: Final = True
+"""Who has not joined again when the window closes is a member no more, however lively."""
+
+ACCELERATION_ENDS_THE_WINDOW: Final = True
+"""A window closes as soon as all members have joined, where all of them ask to accelerate."""
+
+STABLE_IS_A_MEMBERS_STATE: Final = True
+"""A member that synced is STABLE, whether or not the others have."""
+
+A_WINDOW_TAKES_COMMITS: Final = True
+"""While a window is open, the ending generation may still commit what it has finished.
+
+From the close to its sync, a member of the new one gets DIS.4701.
+"""
+
+A_SCALING_REBALANCES: Final = True
+"""A partition that no member has yet opens a window; one that went away does not."""
+
+MEMBERS_PER_GROUP: Final = 100
+"""The consumer quota behind DIS.4339."""
+
 # -- Who calls ----------------------------------------------------------------------------
 
 MAX_SKEW_S: Final = 15 * 60

@@ -119,6 +119,10 @@ CODES: Final[dict[str, CodeRow]] = {
     "DIS.4603": CodeRow(400, "The resource does not exist."),
     "DIS.4604": CodeRow(400, "The key does not exist."),
     "DIS.4605": CodeRow(400, "The action is not supported."),
+    # Consumer groups: the codes are seen in the SDK (facts 6.4), status and words are guessed.
+    "DIS.4701": CodeRow(400, "The consumer group is rebalancing."),
+    "DIS.4702": CodeRow(400, "The consumer group member does not exist."),
+    "DIS.4703": CodeRow(400, "Illegal generation of the consumer group."),
     "DIS.4116": CodeRow(403, "Invalid RBAC."),
     "DIS.5000": CodeRow(500, "System error."),
     **{code: CodeRow(441, message) for code, message in REFUSALS.items()},

@@ -1,4 +1,7 @@
-"""The table against the reference: `operations.json` is a copy of the reference's facts."""
+"""The table against the reference: `operations.json` is a copy of the reference's facts.
+
+`seen_operations.json` has what only the vendor's adapter shows.
+"""
 
 import json
 import re
@@ -13,8 +16,11 @@ from aiodis.record import Record
 from aiodis.wire.codec import PutBody, PutEntry
 from aiodis.wire.codec_json import JsonCodec
 
-REFERENCE = json.loads((Path(__file__).parent / "operations.json").read_text("utf-8"))
-DOCUMENTED = {found["row"]: found for found in REFERENCE["operations"]}
+DOCUMENTED = {
+    found["row"]: found
+    for name in ("operations.json", "seen_operations.json")
+    for found in json.loads((Path(__file__).parent / name).read_text("utf-8"))["operations"]
+}
 ROWS = {row.name: row for row in OPERATIONS}
 
 # What each row cannot do without.
@@ -41,6 +47,10 @@ LEAST = {
     "records.put": {"stream_name": "s", "records": [Record(b"data")]},
     "records.get": {"partition_cursor": "c"},
     "records.get_cursor": {"stream_name": "s", "partition_id": "0"},
+    "groups.join": {"app_name": "a", "client_id": "c.1"},
+    "groups.sync": {"app_name": "a", "client_id": "c.1"},
+    "groups.heartbeat": {"app_name": "a", "client_id": "c.1"},
+    "groups.leave": {"app_name": "a", "client_id": "c.1"},
 }
 
 # What each row may have beyond that.
@@ -84,7 +94,12 @@ MORE = {
         "start_partition_id": "3",
         "checkpoint_type": "LAST_READ",
     },
-    "checkpoints.commit": {"checkpoint_type": "LAST_READ", "metadata": "ключ"},
+    "checkpoints.commit": {
+        "checkpoint_type": "LAST_READ",
+        "metadata": "ключ",
+        "client_id": "c.1",
+        "generation_id": 3,
+    },
     "checkpoints.get": {"checkpoint_type": "LAST_READ"},
     "checkpoints.delete": {"checkpoint_type": "LAST_READ", "partition_id": "0"},
     "records.put": {"stream_id": "CiFdELMr0401K9GGZlp"},
@@ -95,6 +110,21 @@ MORE = {
         "timestamp": 1_700_000_000_000,
         "stream_id": "CiFdELMr0401K9GGZlp",
     },
+    "groups.join": {
+        "stream_names": ["s"],
+        "stream_ids": ["CiFdELMr0401K9GGZlp"],
+        "stream_pattern": "s.*",
+        "accelerate": True,
+        "rebalance_timeout_ms": 20_000,
+    },
+    "groups.sync": {"generation": -1},
+    "groups.heartbeat": {"generation": 3},
+}
+
+# What the vendor's clients send and the reference lacks.
+UNDOCUMENTED = {
+    "checkpoints.commit": {"client_id", "generation_id"},
+    "records.get": {"app_name", "limit"},
 }
 
 # Where the table leaves the reference on purpose: newer pages have longer names, and a
@@ -153,7 +183,7 @@ def received(row, parts):
 class TestRows:
     def test_the_rows_are_those_of_the_reference_in_its_order(self):
         assert [row.name for row in OPERATIONS] == list(DOCUMENTED)
-        assert len(ROWS) == len(OPERATIONS) == 17
+        assert len(ROWS) == len(OPERATIONS) == 21
 
     @each_row
     def test_a_route_is_spelled_as_the_reference_does(self, name):
@@ -348,6 +378,7 @@ VALUES = {
     "int": (1, 2),
     "bool": (False, True),
     "texts": (["one"], ["two"]),
+    "numbers by text": ({"s": [0, 2]}, {"s": [1]}),
 }
 TEXTS_OF_THEIR_OWN = {
     "data": ("YQ==", "Yg=="),
@@ -422,9 +453,10 @@ class TestReplies:
         reply = full_reply(name)
         found = decode(name, reply)
         grown = {"new": [1], **reply}
-        for value in grown.values():
+        for key, value in grown.items():
             for inner in value if isinstance(value, list) else [value]:
-                if isinstance(inner, dict):
+                # An assignment's keys are streams, not fields.
+                if isinstance(inner, dict) and key != "assignment":
                     inner["new"] = {"deep": 1}
         assert decode(name, grown) == found
 
@@ -515,3 +547,14 @@ class TestSpellingsOfReplies:
         reply = {"stream_info_list": [{"tags": tags, "sys_tags": tags}]}
         [info] = decode("streams.list", reply).stream_info_list
         assert info.tags[0].key == info.sys_tags[0].key == "a b@c"
+
+    @pytest.mark.parametrize("client_id", ["c", "C-1_x.y", "a" * 200])
+    def test_a_client_id_that_can_stand_in_a_path_is_taken(self, client_id):
+        assert build("groups.leave", client_id=client_id).client_id == client_id
+
+    @pytest.mark.parametrize("client_id", ["", ".", "..", ".x", "a/b", "a b", "é", "a" * 201])
+    def test_any_other_client_id_is_refused(self, client_id):
+        for name in ("groups.leave", "groups.join", "checkpoints.commit"):
+            with pytest.raises(ParameterError) as caught:
+                build(name, client_id=client_id)
+            assert caught.value.field == "client_id"

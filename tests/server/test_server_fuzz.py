@@ -49,6 +49,15 @@ FIELDS = [
     "partition_key",
     "explicit_hash_key",
     "auth",
+    "clientId",
+    "client_id",
+    "generation",
+    "generation_id",
+    "interestedStream",
+    "interestedStreamIdList",
+    "streamPattern",
+    "accelerateAssignEnabled",
+    "rebalanceTimeoutMs",
 ]
 CURSORS = [
     encode_cursor(CursorContent("s", "0", "AT_SEQUENCE_NUMBER", 0, NOW_MS)),
@@ -91,7 +100,8 @@ HEADERS = st.sampled_from(
 @st.composite
 def requests(draw):
     method, route = draw(ROUTES)
-    names = {"project_id": "p", "stream_name": draw(SEGMENTS), "app_name": draw(SEGMENTS)}
+    drawn = ("stream_name", "app_name", "groupId", "clientId")
+    names = {"project_id": "p"} | {name: draw(SEGMENTS) for name in drawn}
     url = URL(route.format_map(names) + draw(st.sampled_from(["", "/", "//"])), encoded=True)
     return method, url.with_query(draw(QUERIES)), draw(BODIES), draw(HEADERS)
 

@@ -16,6 +16,7 @@ from aiodis.api.apps import (
 from aiodis.record import partition_name
 from aiodis.server import guesses
 from aiodis.server.handlers.streams import page_after
+from aiodis.server.memberships import Memberships
 from aiodis.server.refusal import Refusal
 from aiodis.server.state import APP_QUOTA, State, new_id
 from aiodis.server.storage.catalog import AppRow
@@ -30,8 +31,8 @@ _DEFAULT_PARTITIONS: Final = 100
 class AppHandlers:
     """One method a row of `aiodis.api.Apps`."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, state: State, memberships: Memberships) -> None:
+        self._state, self._memberships = state, memberships
 
     def create(self, request: CreateApp, now_ms: int) -> Empty:
         catalog = self._state.catalog
@@ -42,8 +43,9 @@ class AppHandlers:
         catalog.add_app(AppRow(request.app_name, new_id(), now_ms))
         return Empty()
 
-    def delete(self, request: DeleteApp, now_ms: int) -> Empty:  # noqa: ARG002
+    def delete(self, request: DeleteApp, now_ms: int) -> Empty:
         self._state.app(request.app_name)
+        self._memberships.forget(request.app_name, now_ms)
         self._state.catalog.remove_app(request.app_name)
         return Empty()
 

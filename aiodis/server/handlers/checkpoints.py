@@ -3,6 +3,7 @@
 from pydantic import field_serializer
 
 from aiodis.api.checkpoints import Checkpoint, CommitCheckpoint, DeleteCheckpoint, GetCheckpoint
+from aiodis.server.memberships import Memberships
 from aiodis.server.state import State
 from aiodis.server.storage.catalog import CheckpointRow
 from aiodis.wire.message import Empty
@@ -21,17 +22,21 @@ class _Checkpoint(Checkpoint):
 class CheckpointHandlers:
     """One method a row of `aiodis.api.Checkpoints`."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, state: State, memberships: Memberships) -> None:
+        self._state, self._memberships = state, memberships
 
     def commit(self, request: CommitCheckpoint, now_ms: int) -> Empty:
         self._state.app(request.app_name)
         stream = self._state.find(request.stream_name, now_ms)
+        partition = stream.partition(request.partition_id)
+        self._memberships.check_commit(
+            request.app_name, request.client_id, request.generation_id, now_ms
+        )
         # The number is taken as it comes: guesses.CHECKPOINTS_MAY_GO_BACK.
         self._state.catalog.commit(
             request.app_name,
             stream.row.stream_id,
-            stream.partition(request.partition_id),
+            partition,
             CheckpointRow(int(request.sequence_number), request.metadata),
         )
         return Empty()

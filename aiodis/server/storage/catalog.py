@@ -124,6 +124,11 @@ class Catalog:
             raise CatalogDamagedError(f"the catalog {path} cannot be used: {exc}") from exc
         return cls(db)
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The database, for modules that keep tables of their own in it."""
+        return self._db
+
     def close(self) -> None:
         """Close the database. Repeating it does nothing."""
         self._db.close()
