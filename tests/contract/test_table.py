@@ -121,12 +121,6 @@ MORE = {
     "groups.heartbeat": {"generation": 3},
 }
 
-# What the vendor's clients send and the reference lacks.
-UNDOCUMENTED = {
-    "checkpoints.commit": {"client_id", "generation_id"},
-    "records.get": {"app_name", "limit"},
-}
-
 # Where the table leaves the reference on purpose: newer pages have longer names, and a
 # stream cannot be without a partition.
 LIMITS_OF_OUR_OWN = {
