@@ -69,6 +69,7 @@ _CHAPTERS: Final = {
     "checkpoints": "Checkpoints",
     "records": "Records and cursors",
     "groups": "Consumer groups",
+    "tags": "Tags",
 }
 
 
@@ -292,8 +293,10 @@ def _with_limits(name: str, metadata: Sequence[Any]) -> str:
 
 
 def _text_rules(rule: StringConstraints) -> Iterator[str]:
-    if rule.min_length or rule.max_length:
+    if rule.max_length:
         yield f"{rule.min_length or 0} to {rule.max_length} characters"
+    elif rule.min_length:
+        yield "not empty"
     if isinstance(rule.pattern, str):
         kinds = rule.pattern.strip("^$+*[]").replace(r"\-", "-").replace(r"\u4e00-\u9fff", "一-龿")
         yield f"of `{kinds}`"

@@ -10,11 +10,30 @@ from aiodis.api.checkpoints import Checkpoints
 from aiodis.api.groups import Groups
 from aiodis.api.records import Records
 from aiodis.api.streams import Streams
+from aiodis.api.tags import Tags
 from aiodis.wire.operation import Operation
 
-__all__ = ["OPERATIONS", "Apps", "Checkpoints", "Groups", "Operation", "Records", "Streams"]
+__all__ = [
+    "OPERATIONS",
+    "Apps",
+    "Checkpoints",
+    "Groups",
+    "Operation",
+    "Records",
+    "Streams",
+    "Tags",
+]
+
+_CHAPTERS: Final = (
+    Streams,
+    Apps,
+    Checkpoints,
+    Records,
+    Tags,
+    Groups,  # the reference does not have these
+)
 
 OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = tuple(
-    row for chapter in (Streams, Apps, Checkpoints, Records, Groups) for row in chapter.operations()
+    row for chapter in _CHAPTERS for row in chapter.operations()
 )
 """Every row, in the order of the reference; then those that the reference does not have."""

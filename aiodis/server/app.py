@@ -20,7 +20,7 @@ import orjson
 from aiohttp import hdrs, web
 from pydantic import ValidationError
 
-from aiodis.api import OPERATIONS
+from aiodis.api import OPERATIONS, Tags
 from aiodis.server import guesses
 from aiodis.server.clock import Clock
 from aiodis.server.engine import Engine
@@ -75,6 +75,9 @@ class Front:
         tokens = self._faulty("iam.tokens", self._create_token)
         routes.append(("POST", "/v3/auth/tokens", tokens))
         routes.append(("GET", "/v3/projects", self._faulty("iam.projects", self._projects)))
+        # Last: what the others do not take and looks like a tag operation of another resource.
+        others = {(row.method, _of_any_resource(row.path)) for row in Tags.operations()}
+        routes += [(method, path, self._refuse_resource_type) for method, path in sorted(others)]
         for method, path, handler in routes:
             app.router.add_route(method, path, handler)
             app.router.add_route(method, f"{path}/", handler)
@@ -163,6 +166,12 @@ class Front:
         response.headers["X-Subject-Token"] = token
         return response
 
+    async def _refuse_resource_type(self, request: web.Request) -> web.Response:
+        body, now_ms = await request.read(), self._clock.now_ms()
+        self._gate.check(request.method, request.raw_path, request.headers, body, now_ms)
+        self._gate.check_project(request.match_info["project_id"])
+        raise Refusal("DIS.4602", request.match_info["resource_type"])
+
     async def _projects(self, request: web.Request) -> web.Response:
         body = await request.read()
         now_ms = self._clock.now_ms()
@@ -236,7 +245,12 @@ def _meant(*rows: _AnyOperation, body: bytes) -> _AnyOperation:
             return row
     name = next(iter(rows[0].always))
     known = ", ".join(row.always[name] for row in rows)
-    raise Refusal("DIS.4200", f"{name}: one of {known}")
+    raise Refusal(guesses.NO_ACTION_CODE, f"{name}: one of {known}")
+
+
+def _of_any_resource(path: str) -> str:
+    """Give a tag operation's path for all types of resources, as the reference's chapter 6 does."""
+    return path.replace("/stream/", "/{resource_type}/")
 
 
 def _response(

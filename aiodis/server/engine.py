@@ -16,6 +16,7 @@ from aiodis.server.handlers.checkpoints import CheckpointHandlers
 from aiodis.server.handlers.groups import GroupHandlers
 from aiodis.server.handlers.records import RecordHandlers
 from aiodis.server.handlers.streams import StreamHandlers
+from aiodis.server.handlers.tags import TagHandlers
 from aiodis.server.memberships import Memberships
 from aiodis.server.state import State
 from aiodis.server.storage.catalog import Catalog
@@ -40,6 +41,7 @@ class Engine:
             "checkpoints": CheckpointHandlers(state, memberships),
             "records": RecordHandlers(state),
             "groups": GroupHandlers(state, memberships),
+            "tags": TagHandlers(state),
         }
         self._handlers = {}
         for operation in OPERATIONS:

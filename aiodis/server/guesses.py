@@ -136,6 +136,23 @@ A_SCALING_REBALANCES: Final = True
 
 MEMBERS_PER_GROUP: Final = 100
 """The consumer quota behind DIS.4339."""
+# -- Tags ---------------------------------------------------------------------------------
+
+ADDING_A_TAG_REPLACES: Final = True
+"""`tags.add` with a key that the stream has gives it the new value, as `tags.add_batch` does."""
+
+DELETES_THE_VALUE_THAT_IS_NAMED: Final = True
+"""`tags.delete_batch` with a value leaves a tag of another value where it is."""
+
+NAMES_MATCH_IN_PART: Final = True
+"""`matches` finds the streams whose name contains the value, in upper or lower case.
+
+So say the pages of the vendor's other services, whose calls for tags are alike; theirs take an
+empty value for an exact one, which no stream's name is. Here it is in every name.
+"""
+
+NO_ACTION_CODE: Final = "DIS.4605"
+"""A body without an `action`, or with an unknown one, on a route that several operations share."""
 
 # -- Who calls ----------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ def target_of(state: State, request: Message | PutBody) -> Target:
         if stream is None:
             return Target(request.stream_name, frozenset())
         return Target(stream.row.stream_name, partitions_of(stream, request.records))
-    name = getattr(request, "stream_name", None)
+    name = getattr(request, "stream_name", None) or getattr(request, "stream_id", None)
     partition_id = getattr(request, "partition_id", None)
     try:
         if isinstance(request, GetRecords):

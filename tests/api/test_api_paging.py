@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from aiodis.api import Apps, Streams
+from aiodis.api import Apps, Streams, Tags
 from aiodis.api.apps import App, AppList
 from aiodis.api.streams import Partition, StreamDescription, StreamInfo, StreamList
+from aiodis.api.tags import Match, Resources, TagFilter, TaggedResource
 from aiodis.errors import NotFoundError, RequestTimeoutError
 
 
@@ -44,6 +45,32 @@ def description(*ids, more=False, status="RUNNING"):
     return StreamDescription(
         stream_name="s", status=status, partitions=partitions, has_more_partitions=more
     )
+
+
+def resources(*names, total):
+    found = [TaggedResource(resource_name=name) for name in names]
+    return Resources(resources=found, total_count=total)
+
+
+class TestFindAll:
+    async def test_every_page_begins_where_the_one_before_ended(self):
+        script = Script(resources("a", "b", total=3), resources("c", total=3))
+        wanted, name = TagFilter(key="k"), Match(value="x")
+        pages = Tags(script).find_all(not_tags=[wanted], matches=[name], page_size=2)
+        assert [found.resource_name async for found in pages] == ["a", "b", "c"]
+        asked = {
+            "not_tags": [{"key": "k", "values": []}],
+            "matches": [{"key": "resource_name", "value": "x"}],
+            "limit": 2,
+        }
+        assert script.asked == [{**asked, "offset": 0}, {**asked, "offset": 2}]
+
+    async def test_it_ends_where_streams_vanish_meanwhile(self):
+        script = Script(resources("a", total=2), resources(total=2))
+        assert len([found async for found in Tags(script).find_all()]) == 1
+
+    async def test_nothing_is_found(self):
+        assert [found async for found in Tags(Script(resources(total=0))).find_all()] == []
 
 
 class TestListAll:

@@ -23,6 +23,14 @@ DOCUMENTED = {
 }
 ROWS = {row.name: row for row in OPERATIONS}
 
+FILTERS = {
+    **{
+        name: [{"key": "k", "values": ["a", "*b"]}, {"key": "用户"}]
+        for name in ("tags", "tags_any", "not_tags", "not_tags_any")
+    },
+    "matches": [{"key": "resource_name", "value": "s"}],
+}
+
 # What each row cannot do without.
 LEAST = {
     "streams.create": {"stream_name": "s", "partition_count": 1},
@@ -51,6 +59,14 @@ LEAST = {
     "groups.sync": {"app_name": "a", "client_id": "c.1"},
     "groups.heartbeat": {"app_name": "a", "client_id": "c.1"},
     "groups.leave": {"app_name": "a", "client_id": "c.1"},
+    "tags.add": {"stream_id": "i", "tag": {"key": "k"}},
+    "tags.list": {"stream_id": "i"},
+    "tags.delete": {"stream_id": "i", "key": "k"},
+    "tags.add_batch": {"stream_id": "i", "tags": [{"key": "k"}]},
+    "tags.list_region": {},
+    "tags.find": {},
+    "tags.count": {},
+    "tags.delete_batch": {"stream_id": "i", "tags": [{"key": "k"}]},
 }
 
 # What each row may have beyond that.
@@ -119,6 +135,8 @@ MORE = {
     },
     "groups.sync": {"generation": -1},
     "groups.heartbeat": {"generation": 3},
+    "tags.find": {"limit": 5, "offset": 10, **FILTERS},
+    "tags.count": FILTERS,
 }
 
 # Where the table leaves the reference on purpose: newer pages have longer names, and a
@@ -131,6 +149,7 @@ LIMITS_OF_OUR_OWN = {
     ("streams.scale", "target_partition_count"): {"minimum": 1},
     ("streams.create", "data_duration"): {"minimum": 24},
     ("streams.update", "data_duration"): {"minimum": 24},
+    ("tags.add", "stream_id"): {"maximum": 64},
 }
 
 each_row = pytest.mark.parametrize("name", DOCUMENTED)
@@ -177,15 +196,20 @@ def received(row, parts):
 class TestRows:
     def test_the_rows_are_those_of_the_reference_in_its_order(self):
         assert [row.name for row in OPERATIONS] == list(DOCUMENTED)
-        assert len(ROWS) == len(OPERATIONS) == 21
+        assert len(ROWS) == len(OPERATIONS)
 
     @each_row
     def test_a_route_is_spelled_as_the_reference_does(self, name):
         row, found = ROWS[name], DOCUMENTED[name]
         assert (row.method, row.path) == (found["method"], found["path"])
 
-    def test_no_two_rows_share_a_route(self):
-        assert len({(row.method, row.path) for row in OPERATIONS}) == len(OPERATIONS)
+    def test_no_two_rows_share_a_route_but_by_a_field_of_the_body(self):
+        routes = {(row.method, row.path, *row.always.items()) for row in OPERATIONS}
+        assert len(routes) == len(OPERATIONS)
+
+    @each_row
+    def test_a_field_that_is_always_sent_is_the_references(self, name):
+        assert ROWS[name].always == DOCUMENTED[name].get("always", {})
 
     @each_row
     def test_a_status_is_the_references_but_for_the_one_that_was_seen_otherwise(self, name):
@@ -227,6 +251,8 @@ class TestRequests:
             assert seen.get(fact["name"], fact["name"]) in places[fact["in"]]
         for field in found.get("also_in_body", ()):
             assert body[field] == path[field]
+        for field, value in found.get("always", {}).items():
+            assert body[field] == value
 
     def test_the_samples_above_use_every_parameter(self):
         for name, row in ROWS.items():
@@ -301,7 +327,7 @@ class TestLimits:
             [fact] = [f for f in DOCUMENTED[name]["parameters"] if f["name"] == parameter]
             assert all(fact.get(bound) != value for bound, value in ours.items())
 
-    @pytest.mark.parametrize("name", ["streams.create"])
+    @pytest.mark.parametrize("name", ["streams.create", "tags.add_batch"])
     def test_a_tags_text_has_the_references_lengths(self, name):
         [tags] = [f for f in DOCUMENTED[name]["parameters"] if f["name"] == "tags"]
         longest = {fact["name"]: "x" * fact["maximum"] for fact in tags["fields"]}
@@ -312,11 +338,50 @@ class TestLimits:
         with pytest.raises(ParameterError):
             build(name, tags=[{"key": ""}])
 
-    def test_a_stream_has_ten_tags_at_most(self):
+    @pytest.mark.parametrize("name", ["streams.create", "tags.add_batch"])
+    def test_a_stream_has_ten_tags_at_most(self, name):
         tags = [{"key": f"k{number}"} for number in range(11)]
-        assert len(build("streams.create", tags=tags[:10]).tags) == 10
+        assert len(build(name, tags=tags[:10]).tags) == 10
         with pytest.raises(ParameterError):
-            build("streams.create", tags=tags)
+            build(name, tags=tags)
+
+    def test_a_batch_has_each_key_once_where_tags_are_made(self):
+        twice = [{"key": "k", "value": "1"}, {"key": "k", "value": "2"}]
+        assert len(build("tags.delete_batch", tags=twice).tags) == 2
+        for tags in (twice, []):
+            with pytest.raises(ParameterError):
+                build("tags.add_batch", tags=tags)
+
+    def test_a_tag_to_delete_may_have_any_characters(self):
+        for key in ("a b", "a/b", "x" * 100):
+            build("tags.delete", key=key)
+            build("tags.delete_batch", tags=[{"key": key}])
+        for key in ("", " ", ".", ".."):
+            with pytest.raises(ParameterError):
+                build("tags.delete", key=key)
+            with pytest.raises(ParameterError):
+                build("tags.delete_batch", tags=[{"key": key}])
+
+    @pytest.mark.parametrize("name", ["tags.find", "tags.count"])
+    @pytest.mark.parametrize("which", ["tags", "tags_any", "not_tags", "not_tags_any"])
+    def test_a_filter_has_ten_keys_of_ten_values_at_most(self, name, which):
+        ten = [{"key": f"k{n}", "values": [*"0123456789"]} for n in range(10)]
+        build(name, **{which: ten})
+        eleven = [{"key": "k", "values": [*"0123456789a"]}]
+        for wrong in ([*ten, {"key": "k"}], eleven, [{"key": ""}], [{}], [{"key": "k", "x": 1}]):
+            with pytest.raises(ParameterError):
+                build(name, **{which: wrong})
+
+    @pytest.mark.parametrize("which", ["tags_any", "not_tags", "not_tags_any"])
+    def test_a_filter_has_keys_and_values_once_but_for_tags(self, which):
+        for twice in ([{"key": "k"}, {"key": "k"}], [{"key": "k", "values": ["a", "a"]}]):
+            build("tags.find", tags=twice)
+            with pytest.raises(ParameterError):
+                build("tags.find", **{which: twice})
+
+    def test_a_page_of_resources_is_asked_for_in_texts(self):
+        parts = ROWS["tags.find"].encode(build("tags.find", limit=5, offset=0), "p")
+        assert json.loads(parts.body) == {"action": "filter", "limit": "5", "offset": "0"}
 
     @pytest.mark.parametrize("name", ["streams.create", "streams.update"])
     def test_auto_scaling_has_its_bounds_in_order(self, name):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import aiohttp
 from hypothesis import HealthCheck, given, settings
@@ -100,8 +101,7 @@ HEADERS = st.sampled_from(
 @st.composite
 def requests(draw):
     method, route = draw(ROUTES)
-    drawn = ("stream_name", "app_name", "groupId", "clientId")
-    names = {"project_id": "p"} | {name: draw(SEGMENTS) for name in drawn}
+    names = {name: draw(SEGMENTS) for name in re.findall(r"{(\w+)}", route)} | {"project_id": "p"}
     url = URL(route.format_map(names) + draw(st.sampled_from(["", "/", "//"])), encoded=True)
     return method, url.with_query(draw(QUERIES)), draw(BODIES), draw(HEADERS)
 

@@ -26,7 +26,15 @@ from aiodis.api import OPERATIONS, Streams
 from aiodis.api.apps import App, AppList, ConsumerState
 from aiodis.api.checkpoints import Checkpoint
 from aiodis.api.records import Cursor
-from aiodis.api.streams import ScaleResult, StreamDescription, StreamInfo, StreamList, Tag
+from aiodis.api.streams import (
+    ScaleResult,
+    StreamDescription,
+    StreamInfo,
+    StreamList,
+    Tag,
+    TagInfo,
+)
+from aiodis.api.tags import Resources, TagFilter, TaggedResource
 from aiodis.credentials import AccessKey, IAMPassword, StaticToken
 from aiodis.wire.codec import GetReply, PutReply
 from aiodis.wire.message import Empty
@@ -78,6 +86,12 @@ async def good_operations(dis: DISClient) -> None:
     assert_type(page, GetReply)
     assert_type(page.records, list[ReceivedRecord])
 
+    assert_type(await dis.tags.add(stream_id="i", tag=Tag(key="k", value="v")), Empty)
+    assert_type((await dis.tags.list(stream_id="i")).tags, list[TagInfo])
+    assert_type(await dis.tags.find(tags=[TagFilter(key="k")], limit=5), Resources)
+    assert_type((await dis.tags.count()).total_count, int)
+    assert_type(dis.tags.find_all(tags_any=[TagFilter(key="k")]), AsyncIterator[TaggedResource])
+
 
 async def bad_operations(dis: DISClient) -> None:
     await dis.streams.create()  # pyright: ignore[reportCallIssue]
@@ -91,6 +105,9 @@ async def bad_operations(dis: DISClient) -> None:
     await dis.streams.scale(stream_name="s")  # pyright: ignore[reportCallIssue]
     await dis.streams.rename(stream_name="s")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     str((await dis.streams.describe(stream_name="s")).partitons)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+    await dis.tags.add(stream_id="i", tag="k")  # pyright: ignore[reportArgumentType]
+    await dis.tags.find(action="filter")  # pyright: ignore[reportCallIssue]
+    await dis.tags.count(limit=5)  # pyright: ignore[reportCallIssue]
     await dis.apps.create(stream_name="a")  # pyright: ignore[reportCallIssue]
     await dis.checkpoints.commit(app_name="a", stream_name="s", partition_id="0", sequence_number=5)  # pyright: ignore[reportArgumentType]
     await dis.records.put(stream_name="s", records=[b"data"])  # pyright: ignore[reportArgumentType]
