@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from aiodis.api import Apps, Checkpoints, Groups, Records, Streams, Tags
+from aiodis.api import Apps, Checkpoints, Groups, Policies, Records, Streams, Tags
 from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
 from aiodis.consumer import Consumer
 from aiodis.credentials import Credentials
@@ -63,6 +63,7 @@ class DISClient:
         self._exchange = Exchange(self.settings, credentials)
         self._observer = guarded(observer)
         self.streams = Streams(self._exchange)
+        self.policies = Policies(self._exchange)
         self.apps = Apps(self._exchange)
         self.checkpoints = Checkpoints(self._exchange)
         self.records = Records(self._exchange)

@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined
 import aiodis
 from aiodis import api, errors
 from aiodis.api import OPERATIONS
+from aiodis.api.actions import ACTIONS
 from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
 from aiodis.record import ReceivedRecord
 from aiodis.server import guesses
@@ -51,6 +52,7 @@ FACTS: Final = {
     "6.1": "wire.md#cursors",
     "6.3": "wire.md#checkpoints",
     "6.4": "groups.md",
+    "7": "policies.md",
     "8.1": "errors.md#the-body",
     "8": "wire.md#spellings",
     "11": "wire.md#what-a-server-must-bear",
@@ -65,6 +67,7 @@ _MARKS: Final = {
 
 _CHAPTERS: Final = {
     "streams": "Streams",
+    "policies": "Permission policies",
     "apps": "Apps",
     "checkpoints": "Checkpoints",
     "records": "Records and cursors",
@@ -131,7 +134,10 @@ def _operations() -> str:
 
 def _row(row: Operation[Any, Any], told: set[type]) -> Iterator[str]:
     yield f"### `{row.name}`"
-    yield f"`{row.method} {row.path}` answers {row.status}."
+    yield (
+        f"`{row.method} {row.path}` answers {row.status}; it needs the permission"
+        f" `{ACTIONS[row.name]}`."
+    )
     if note := _note_of_row(row):
         yield note
     if doc := _doc(row.request, f"Parameters of `{row.name}`"):
@@ -210,7 +216,7 @@ def _wire(field: _Field, row: Operation[Any, Any]) -> str:
     if field.wire in row.path_names:
         where = "path, body" if field.wire in row.also_in_body else "path"
     else:
-        where = "query" if row.method in {"GET", "DELETE"} else "body"
+        where = "body" if row.has_body else "query"
     return f"{where}: `{field.wire}`"
 
 
@@ -263,6 +269,7 @@ def _type(annotation: object, metadata: Sequence[Any]) -> str:
 _VALIDATORS: Final = {
     "_partition_id": "`0` or `shardId-0000000000`",
     "_client_id": "of letters, digits, `_`, `-` and `.`",
+    "_principal_names": "`account.*` or `account.user`, several with commas",
     "_sequence": "a decimal number from 0 to 2^63-1",
     "_digits": "or the same as text",
 }

@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiodis.api.apps import Apps
 from aiodis.api.checkpoints import Checkpoints
 from aiodis.api.groups import Groups
+from aiodis.api.policies import Policies
 from aiodis.api.records import Records
 from aiodis.api.streams import Streams
 from aiodis.api.tags import Tags
@@ -19,6 +20,7 @@ __all__ = [
     "Checkpoints",
     "Groups",
     "Operation",
+    "Policies",
     "Records",
     "Streams",
     "Tags",
@@ -26,6 +28,7 @@ __all__ = [
 
 _CHAPTERS: Final = (
     Streams,
+    Policies,
     Apps,
     Checkpoints,
     Records,

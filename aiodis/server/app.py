@@ -22,12 +22,14 @@ from pydantic import ValidationError
 
 from aiodis.api import OPERATIONS, Tags
 from aiodis.server import guesses
+from aiodis.server.accounts import Caller
 from aiodis.server.clock import Clock
 from aiodis.server.engine import Engine
 from aiodis.server.fault_actor import FaultActor
 from aiodis.server.faults import Faults
 from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity, IdentityRefusal
+from aiodis.server.projects import Projects
 from aiodis.server.refusal import Refusal, refusal_of_fields
 from aiodis.server.wire_forms import encode_reply, read_put, record_codec, unpack
 from aiodis.wire.codec import PutBody, RecordCodec
@@ -50,9 +52,9 @@ class Front:
     """Reads requests, asks the gate, lets the engine answer, and writes what it says."""
 
     def __init__(
-        self, engine: Engine, gate: Gate, identity: Identity, clock: Clock, faults: Faults
+        self, projects: Projects, gate: Gate, identity: Identity, clock: Clock, faults: Faults
     ) -> None:
-        self._engine, self._gate, self._identity, self._clock = engine, gate, identity, clock
+        self._projects, self._gate, self._identity, self._clock = projects, gate, identity, clock
         self._faults, self._actor = faults, FaultActor(faults, clock)
         self._date = (0, "")
         self._in_flight = 0
@@ -67,14 +69,14 @@ class Front:
         )
         rows: defaultdict[tuple[str, str], list[_AnyOperation]] = defaultdict(list)
         for row in OPERATIONS:
-            if self._engine.handles(row):
+            if self._projects.handles(row):
                 rows[row.method, row.path].append(row)
         routes: list[tuple[str, str, _Handler]] = [
             (method, path, self._handler_of(*found)) for (method, path), found in rows.items()
         ]
         tokens = self._faulty("iam.tokens", self._create_token)
         routes.append(("POST", "/v3/auth/tokens", tokens))
-        routes.append(("GET", "/v3/projects", self._faulty("iam.projects", self._projects)))
+        routes.append(("GET", "/v3/projects", self._faulty("iam.projects", self._list_projects)))
         # Last: what the others do not take and looks like a tag operation of another resource.
         others = {(row.method, _of_any_resource(row.path)) for row in Tags.operations()}
         routes += [(method, path, self._refuse_resource_type) for method, path in sorted(others)]
@@ -87,7 +89,7 @@ class Front:
         """Make the handler of a route; the body tells its operations apart where it has several."""
         puts = first.name == "records.put"
         carries_records = puts or first.name == "records.get"
-        has_body = first.method in {"POST", "PUT"}
+        has_body = first.has_body
 
         async def handle(request: web.Request) -> web.Response:
             # Before the body is read, a route of several operations goes by its first one's name.
@@ -95,35 +97,39 @@ class Front:
                 return web.Response()  # nobody reads it
             body = await request.read()
             now_ms = self._clock.now_ms()
-            self._engine.agenda.run_until(now_ms)
-            self._gate.check(request.method, request.raw_path, request.headers, body, now_ms)
-            self._gate.check_project(request.match_info["project_id"])
+            self._projects.agenda.run_until(now_ms)
+            project_id = request.match_info["project_id"]
+            caller = self._caller(request, body, now_ms)
+            self._gate.check_project(caller, project_id)
+            home = self._projects.home(project_id)
             if has_body:
                 body = unpack(body, request.headers, MAX_BODY_BYTES)
             codec = record_codec(request.headers) if carries_records else _JSON_CODEC
             operation = _meant(first, *others, body=body) if others else first
-            asked = read_put(codec, body) if puts else self._read(operation, request, body)
+            self._gate.check_permission(caller, operation.name)
+            given = read_put(codec, body) if puts else _read(home, operation, request, body)
+            engine, asked = self._projects.reach(caller, home, operation.name, given)
             if self._faults.armed:
-                plan = self._faults.plan(operation.name, lambda: self._engine.target(asked))
+                plan = self._faults.plan(operation.name, lambda: engine.target(asked))
                 return await self._actor.answer(
-                    request, plan, lambda: self._carry_out_or_refuse(operation, asked, codec)
+                    request,
+                    plan,
+                    lambda: self._carry_out_or_refuse(engine, operation, asked, codec),
                 )
-            return self._carry_out(operation, asked, codec, now_ms)
+            return _carry_out(engine, operation, asked, codec, now_ms)
 
         return handle
 
-    def _carry_out(
-        self, operation: _AnyOperation, asked: Message | PutBody, codec: RecordCodec, now_ms: int
-    ) -> web.Response:
-        body = encode_reply(codec, self._engine.handle(operation, asked, now_ms))
-        return _response(operation.status, body, codec.content_type)
-
     def _carry_out_or_refuse(
-        self, operation: _AnyOperation, asked: Message | PutBody, codec: RecordCodec
+        self,
+        engine: Engine,
+        operation: _AnyOperation,
+        asked: Message | PutBody,
+        codec: RecordCodec,
     ) -> web.Response:
         """Carry out after whatever pause; a refusal is an answer too, which a fault may spoil."""
         try:
-            return self._carry_out(operation, asked, codec, self._clock.now_ms())
+            return _carry_out(engine, operation, asked, codec, self._clock.now_ms())
         except Refusal as refusal:
             return _response(refusal.status, refusal.encode())
 
@@ -142,23 +148,8 @@ class Front:
 
         return handle
 
-    def _read(self, operation: _AnyOperation, request: web.Request, body: bytes) -> Message:
-        query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
-        fields = None if operation.method in {"GET", "DELETE"} else _json_object(body)
-        path = dict(request.match_info)
-        given = query if fields is None else fields
-        self._let_id_stand_in(path if "stream_name" in path else given, given)
-        try:
-            return operation.read(path, query, fields)
-        except ValidationError as exc:
-            raise refusal_of_fields(exc) from None
-
-    def _let_id_stand_in(self, names: dict[str, Any], given: dict[str, Any]) -> None:
-        """Put a stream's name where the request has only its id, or a name of no stream."""
-        key = "stream-name" if "stream-name" in names else "stream_name"
-        name, stream_id = names.get(key), given.get("stream_id") or given.get("stream-id")
-        if isinstance(stream_id, str) and not self._engine.has_stream(name):
-            names[key] = self._engine.name_of_stream(stream_id) or name or stream_id
+    def _caller(self, request: web.Request, body: bytes, now_ms: int) -> Caller | None:
+        return self._gate.check(request.method, request.raw_path, request.headers, body, now_ms)
 
     async def _create_token(self, request: web.Request) -> web.Response:
         token, body = self._identity.create_token(await request.read(), self._clock.now_ms())
@@ -168,18 +159,18 @@ class Front:
 
     async def _refuse_resource_type(self, request: web.Request) -> web.Response:
         body, now_ms = await request.read(), self._clock.now_ms()
-        self._gate.check(request.method, request.raw_path, request.headers, body, now_ms)
-        self._gate.check_project(request.match_info["project_id"])
+        caller = self._caller(request, body, now_ms)
+        self._gate.check_project(caller, request.match_info["project_id"])
         raise Refusal("DIS.4602", request.match_info["resource_type"])
 
-    async def _projects(self, request: web.Request) -> web.Response:
+    async def _list_projects(self, request: web.Request) -> web.Response:
         body = await request.read()
         now_ms = self._clock.now_ms()
         try:
-            self._gate.check(request.method, request.raw_path, request.headers, body, now_ms)
+            caller = self._caller(request, body, now_ms)
         except Refusal as refusal:
             raise IdentityRefusal(401, "Unauthorized", refusal.message) from None
-        return _response(200, self._identity.projects(request.query.get("name")))
+        return _response(200, self._identity.projects(caller, request.query.get("name")))
 
     async def drain(self, seconds: float) -> None:
         """Wait for the requests in flight; from now on each answer closes its connection.
@@ -251,6 +242,37 @@ def _meant(*rows: _AnyOperation, body: bytes) -> _AnyOperation:
 def _of_any_resource(path: str) -> str:
     """Give a tag operation's path for all types of resources, as the reference's chapter 6 does."""
     return path.replace("/stream/", "/{resource_type}/")
+
+
+def _read(home: Engine, operation: _AnyOperation, request: web.Request, body: bytes) -> Message:
+    query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
+    fields = _json_object(body) if operation.has_body else None
+    path = dict(request.match_info)
+    given = query if fields is None else fields
+    _let_id_stand_in(home, path if "stream_name" in path else given, given)
+    try:
+        return operation.read(path, query, fields)
+    except ValidationError as exc:
+        raise refusal_of_fields(exc) from None
+
+
+def _let_id_stand_in(home: Engine, names: dict[str, Any], given: dict[str, Any]) -> None:
+    """Put a stream's name where the request has only its id, or a name of no stream."""
+    key = "stream-name" if "stream-name" in names else "stream_name"
+    name, stream_id = names.get(key), given.get("stream_id") or given.get("stream-id")
+    if isinstance(stream_id, str) and not home.has_stream(name):
+        names[key] = home.name_of_stream(stream_id) or name or stream_id
+
+
+def _carry_out(
+    engine: Engine,
+    operation: _AnyOperation,
+    asked: Message | PutBody,
+    codec: RecordCodec,
+    now_ms: int,
+) -> web.Response:
+    body = encode_reply(codec, engine.handle(operation, asked, now_ms))
+    return _response(operation.status, body, codec.content_type)
 
 
 def _response(

@@ -4,22 +4,26 @@ No sockets, no tasks, no clock of its own. A request is carried out as a whole
 before the next one, so the order of calls is the order of effects.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from aiodis.api import OPERATIONS
+from aiodis.server.accounts import Accounts
 from aiodis.server.agenda import Agenda
 from aiodis.server.fault import Target
 from aiodis.server.faults import Faults
 from aiodis.server.handlers.apps import AppHandlers
 from aiodis.server.handlers.checkpoints import CheckpointHandlers
 from aiodis.server.handlers.groups import GroupHandlers
+from aiodis.server.handlers.policies import PolicyHandlers
 from aiodis.server.handlers.records import RecordHandlers
 from aiodis.server.handlers.streams import StreamHandlers
 from aiodis.server.handlers.tags import TagHandlers
 from aiodis.server.memberships import Memberships
 from aiodis.server.state import State
 from aiodis.server.storage.catalog import Catalog
+from aiodis.server.storage.policies import PolicyTable
 from aiodis.server.target import target_of
 from aiodis.wire.codec import PutBody
 from aiodis.wire.message import Message
@@ -29,14 +33,22 @@ __all__ = ["Engine"]
 
 
 class Engine:
-    """Carries out operations on the streams, apps and checkpoints of one project."""
+    """Carries out operations on the streams, apps and checkpoints of one project.
 
-    def __init__(self, state: State) -> None:
+    The projects of a server share its `agenda`, so that what comes with time comes in
+    the order of its times.
+    """
+
+    def __init__(
+        self, state: State, accounts: Accounts | None = None, agenda: Agenda | None = None
+    ) -> None:
         self._state = state
-        self.agenda = Agenda()
+        self._policies = PolicyTable(state.catalog)
+        self.agenda = Agenda() if agenda is None else agenda
         memberships = Memberships(state)
         chapters = {
             "streams": StreamHandlers(state),
+            "policies": PolicyHandlers(state, self._policies, accounts),
             "apps": AppHandlers(state, memberships),
             "checkpoints": CheckpointHandlers(state, memberships),
             "records": RecordHandlers(state),
@@ -53,7 +65,13 @@ class Engine:
 
     @classmethod
     def open(
-        cls, folder: Path | None, *, limited: bool = True, faults: Faults | None = None
+        cls,
+        folder: Path | None,
+        *,
+        limited: bool = True,
+        faults: Faults | None = None,
+        accounts: Accounts | None = None,
+        agenda: Agenda | None = None,
     ) -> Self:
         """Open the data of a folder, made if need be; None keeps all in memory.
 
@@ -66,7 +84,7 @@ class Engine:
         """
         catalog = Catalog.open(folder and folder / "catalog.db")
         state = State(folder, catalog, limited=limited, faults=faults)
-        engine = cls(state)
+        engine = cls(state, accounts, agenda)
         try:
             engine.recovery = tuple(state.load())
         except BaseException:
@@ -101,6 +119,18 @@ class Engine:
         """Give the name of the stream of an id, or None."""
         stream = self._state.peek(stream_id)
         return None if stream is None else stream.row.stream_name
+
+    def name_of_stream_id(self, stream_id: str) -> str | None:
+        """Give the name of the stream of an id, or None; a name is none."""
+        stream = self._state.of_id(stream_id)
+        return None if stream is None else stream.row.stream_name
+
+    def lets(self, stream_id: str, principals: Sequence[str], action_types: Sequence[str]) -> bool:
+        """Say whether a stream's policies let one of the principals do one of the actions."""
+        return any(
+            row.principal in principals and row.action_type in action_types
+            for row in self._policies.of_stream(stream_id)
+        )
 
     def has_stream(self, name: object) -> bool:
         """Say whether there is a stream of that name or id."""

@@ -154,6 +154,20 @@ empty value for an exact one, which no stream's name is. Here it is in every nam
 NO_ACTION_CODE: Final = "DIS.4605"
 """A body without an `action`, or with an unknown one, on a route that several operations share."""
 
+# -- Policies and permissions -------------------------------------------------------------
+
+ANY_PRINCIPAL: Final = True
+"""A policy may name an account that there is not, and making it twice is making it once."""
+
+MISSING_POLICY_CODE: Final = "DIS.4603"
+"""Deleting a policy that there is not fails."""
+
+DESCRIBING_NEEDS_ANY_POLICY: Final = True
+"""Who may put or get records of another account's stream may describe it: clients need that."""
+
+SHARED_STREAM_CODE: Final = "DIS.4116"
+"""Another account's stream without a policy for the caller."""
+
 # -- Who calls ----------------------------------------------------------------------------
 
 MAX_SKEW_S: Final = 15 * 60

@@ -4,7 +4,6 @@ import asyncio
 import ctypes
 import errno
 import os
-import re
 import sys
 from contextlib import AsyncExitStack
 from functools import cache
@@ -17,13 +16,20 @@ from aiohttp import web
 from aiodis.config import is_loopback
 from aiodis.credentials import AccessKey
 from aiodis.errors import ClosedError, ConfigError, DISError
+from aiodis.server.accounts import (
+    Accounts,
+    Caller,
+    check_project_id,
+    credentials_of,
+    read_accounts,
+)
 from aiodis.server.app import Front
 from aiodis.server.clock import Clock, SystemClock
-from aiodis.server.engine import Engine
 from aiodis.server.faults import Faults
 from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity
 from aiodis.server.keeper import Keeper
+from aiodis.server.projects import Projects
 
 __all__ = [
     "DEFAULT_ACCESS_KEY",
@@ -63,13 +69,14 @@ class AddressInUseError(StartError):
 
 
 class LocalDIS:
-    """A DIS of one project with one access key, in this process.
+    """A DIS in this process: of one project with one access key, or of `accounts`.
 
     `path` is the folder for its data; None keeps all in memory. Port 0 takes a free
-    one. `region` is checked in signatures only when it is given. `limits=False` lifts
-    the traffic limits and the quotas; `anonymous=True` asks nobody for credentials.
-    All time is the `clock`'s. Records that were acknowledged survive the end of the
-    process, not a loss of power.
+    one. `accounts` is a file (`aiodis.server.accounts`) or what was read from one;
+    `project_id` then only says whose data is in the folder itself. `region` is checked
+    in signatures only when it is given. `limits=False` lifts the traffic limits and the
+    quotas; `anonymous=True` asks nobody for credentials. All time is the `clock`'s.
+    Records that were acknowledged survive the end of the process, not a loss of power.
     """
 
     def __init__(
@@ -81,6 +88,7 @@ class LocalDIS:
         project_id: str = DEFAULT_PROJECT_ID,
         access_key: str = DEFAULT_ACCESS_KEY,
         secret_key: str = DEFAULT_SECRET_KEY,
+        accounts: Accounts | Path | str | None = None,
         region: str | None = None,
         anonymous: bool = False,
         limits: bool = True,
@@ -91,13 +99,19 @@ class LocalDIS:
             raise ConfigError(
                 f"host {host!r} opens the server to others: allow_remote=True (--allow-remote)"
             )
-        if not (is_loopback(host) or anonymous) and secret_key == DEFAULT_SECRET_KEY:
+        check_project_id(project_id)
+        if accounts is None:
+            accounts = Accounts.of_one(AccessKey(access_key, secret_key), project_id)
+        elif (access_key, secret_key) != (DEFAULT_ACCESS_KEY, DEFAULT_SECRET_KEY):
+            raise ConfigError("keys belong to users: give accounts, or access_key and secret_key")
+        elif not isinstance(accounts, Accounts):
+            accounts = read_accounts(accounts)
+        if not (is_loopback(host) or anonymous) and accounts.have_secret(DEFAULT_SECRET_KEY):
             raise ConfigError("the built-in keys are known to everyone: a remote host needs others")
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", project_id):
-            raise ConfigError("project_id is not 1 to 64 letters, digits, _ or -")
         self.path = None if path is None else Path(path)
-        self.project_id = project_id
-        self.credentials = AccessKey(access_key, secret_key)
+        self.accounts = accounts
+        self.project_id = accounts.first.account.project_id
+        self.credentials = credentials_of(accounts.first)
         self.region = region or DEFAULT_REGION
         self.clock = clock or SystemClock()
         self.recovery: tuple[str, ...] = ()
@@ -105,10 +119,9 @@ class LocalDIS:
         self.faults = Faults()
         """Faults on purpose, `aiodis.server.faults`; they stay when the server starts anew."""
         self._host, self._port, self._is_limited = host, port, limits
-        self._identity = Identity(self.credentials, project_id, self.region)
-        self._gate = Gate(
-            self.credentials, self._identity, project_id, region=region, anonymous=anonymous
-        )
+        self._main_project = project_id
+        self._identity = Identity(accounts, self.region)
+        self._gate = Gate(accounts, self._identity, region=region, anonymous=anonymous)
         self._changing = asyncio.Lock()
         self._running: AsyncExitStack | None = None
         self._address: tuple[str, int] | None = None
@@ -127,11 +140,28 @@ class LocalDIS:
 
     @property
     def client_settings(self) -> dict[str, Any]:
-        """What a client needs to call this server: `DISClient(**server.client_settings)`."""
+        """What a client needs to call this server: `DISClient(**server.client_settings)`.
+
+        With `accounts`, they are those of the first user of the first one.
+        """
+        return self._settings_of(self.accounts.first)
+
+    def settings_of(self, account_name: str, user_name: str) -> dict[str, Any]:
+        """Give `client_settings` for a user; without an access key, by password.
+
+        Raises:
+            KeyError: there is no such user.
+        """
+        caller = self.accounts.named(account_name, user_name)
+        if caller is None:
+            raise KeyError(f"{account_name}.{user_name}")
+        return self._settings_of(caller)
+
+    def _settings_of(self, caller: Caller) -> dict[str, Any]:
         return {
             "endpoint": self.endpoint,
-            "project_id": self.project_id,
-            "credentials": self.credentials,
+            "project_id": caller.account.project_id,
+            "credentials": credentials_of(caller),
         }
 
     async def start(self) -> Self:
@@ -148,10 +178,10 @@ class LocalDIS:
         async with self._changing:
             if self._running is None:
                 async with AsyncExitStack() as stack:
-                    engine = self._open(stack)
-                    await stack.enter_async_context(Keeper(engine.agenda, self.clock))
-                    self._address = await self._listen(stack, engine)
-                    self.recovery = engine.recovery
+                    projects = self._open(stack)
+                    await stack.enter_async_context(Keeper(projects.agenda, self.clock))
+                    self._address = await self._listen(stack, projects)
+                    self.recovery = projects.recovery
                     self._running = stack.pop_all()
         return self
 
@@ -181,18 +211,24 @@ class LocalDIS:
         where = "stopped" if self._address is None else self.endpoint
         return f"<LocalDIS {where}, data in {self.path or 'memory'}>"
 
-    def _open(self, stack: AsyncExitStack) -> Engine:
+    def _open(self, stack: AsyncExitStack) -> Projects:
         if self.path is not None:
             _take_folder(stack, self.path)
         try:
-            engine = Engine.open(self.path, limited=self._is_limited, faults=self.faults)
+            projects = Projects.open(
+                self.path,
+                self.accounts,
+                main=self._main_project,
+                limited=self._is_limited,
+                faults=self.faults,
+            )
         except OSError as exc:
             raise StartError(f"the data folder {self.path} cannot be used: {exc}") from exc
-        stack.callback(engine.close)
-        return engine
+        stack.callback(projects.close)
+        return projects
 
-    async def _listen(self, stack: AsyncExitStack, engine: Engine) -> tuple[str, int]:
-        front = Front(engine, self._gate, self._identity, self.clock, self.faults)
+    async def _listen(self, stack: AsyncExitStack, projects: Projects) -> tuple[str, int]:
+        front = Front(projects, self._gate, self._identity, self.clock, self.faults)
         runner = web.AppRunner(
             front.make_app(),
             handle_signals=False,

@@ -202,6 +202,10 @@ class State:
             return None
         return self._by_name.get(name_or_id) or self._by_id.get(name_or_id)
 
+    def of_id(self, stream_id: str) -> Stream | None:
+        """Give the stream of an id; None without one."""
+        return self._by_id.get(stream_id)
+
     def app(self, app_name: str) -> AppRow:
         """Give an app.
 

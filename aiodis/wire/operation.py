@@ -6,7 +6,8 @@ name or type; on the class it is the row itself, which the embedded server, the
 docs and the tests read.
 
 One placement rule: names in the route go into the path; the rest go into the
-query for GET and DELETE, and into the JSON body for POST and PUT.
+query for GET and DELETE, and into the JSON body for POST and PUT. A row whose
+DELETE has a body says so.
 """
 
 import re
@@ -77,7 +78,8 @@ class Operation(Generic[P, R]):
     `also_in_body` names fields that stand in the route and, by the reference, in
     the body as well. `status` is the one the service answers with when all is well.
     `always` are fields of the body that tell operations of one route apart, such as
-    `{"action": "start"}`; the caller does not give them.
+    `{"action": "start"}`; the caller does not give them. `has_body` is for a DELETE
+    whose fields go into a JSON body all the same.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Operation(Generic[P, R]):
         status: int = 200,
         also_in_body: tuple[str, ...] = (),
         always: Mapping[str, str] = MappingProxyType({}),
+        has_body: bool = False,
     ) -> None:
         self.method, self.path = route.split(" ")
         self.request: Any = request
@@ -96,6 +99,7 @@ class Operation(Generic[P, R]):
         self.status = status
         self.also_in_body = also_in_body
         self.always = always
+        self.has_body: Final = has_body or self.method in {"POST", "PUT"}
         self.path_names: Final = tuple(re.findall(r"{(\w+)}", self.path))
         self.name = ""
 
@@ -157,7 +161,7 @@ class Operation(Generic[P, R]):
                 if name not in self.also_in_body:
                     del fields[name]
         path = self.path.format_map({k: quote(v, safe="~") for k, v in values.items()})
-        if self.method in {"GET", "DELETE"}:
+        if not self.has_body:
             query = urlencode([(k, _text(v)) for k, v in fields.items()], quote_via=quote, safe="~")
             return Parts(self.method, path, query, None)
         return Parts(self.method, path, "", request.body({**fields, **self.always}))

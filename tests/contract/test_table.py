@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote
 import pytest
 
 from aiodis.api import OPERATIONS
+from aiodis.api.actions import ACTIONS
 from aiodis.errors import ParameterError
 from aiodis.record import Record
 from aiodis.wire.codec import PutBody, PutEntry
@@ -31,6 +32,13 @@ FILTERS = {
     "matches": [{"key": "resource_name", "value": "s"}],
 }
 
+POLICY = {
+    "stream_name": "s",
+    "stream_id": "CiFdELMr0401K9GGZlp",
+    "principal_name": "shop.*",
+    "action_type": "putRecords",
+}
+
 # What each row cannot do without.
 LEAST = {
     "streams.create": {"stream_name": "s", "partition_count": 1},
@@ -39,6 +47,9 @@ LEAST = {
     "streams.describe": {"stream_name": "s"},
     "streams.scale": {"stream_name": "s", "target_partition_count": 2},
     "streams.update": {"stream_name": "s"},
+    "policies.create": POLICY,
+    "policies.list": {"stream_name": "s"},
+    "policies.delete": POLICY,
     "apps.create": {"app_name": "a"},
     "apps.list": {},
     "apps.delete": {"app_name": "a"},
@@ -104,6 +115,8 @@ MORE = {
         "auto_scale_min_partition_count": 2,
         "auto_scale_max_partition_count": 2,
     },
+    "policies.create": {"effect": "accept"},
+    "policies.delete": {"effect": "accept"},
     "apps.list": {"limit": 5, "start_app_name": "a", "stream_name": "s"},
     "apps.describe_state": {
         "limit": 5,
@@ -144,6 +157,7 @@ MORE = {
 LIMITS_OF_OUR_OWN = {
     ("streams.delete", "stream_name"): {"maximum": 64},
     ("streams.describe", "stream_name"): {"maximum": 64},
+    ("policies.list", "stream_name"): {"maximum": 64},
     ("apps.describe_state", "stream_name"): {"maximum": 64},
     ("checkpoints.delete", "app_name"): {"maximum": 200},
     ("streams.scale", "target_partition_count"): {"minimum": 1},
@@ -234,9 +248,9 @@ class TestRequests:
             for fact in DOCUMENTED[name]["parameters"]
             if fact["mandatory"]
         }
-        # There is one type of checkpoint, so it is sent unasked.
+        # There is one type of checkpoint and one effect, so they are sent unasked.
         assert {k for k, v in row.request.model_fields.items() if v.is_required()} == (
-            needed - {"checkpoint_type"}
+            needed - {"checkpoint_type", "effect"}
         )
 
     @each_row
@@ -425,6 +439,19 @@ class TestLimits:
             with pytest.raises(ParameterError):
                 build(name, **{parameter: bad})
 
+    @pytest.mark.parametrize(
+        "name", ["shop", "shop.*", "shop.ann", "shop.ann b.c", "shop.*,mill.bob", "shop.a , mill "]
+    )
+    def test_a_principal_is_an_account_or_one_of_its_users(self, name):
+        assert build("policies.create", principal_name=name).principal_name == name
+
+    @pytest.mark.parametrize("name", ["", "*", "shop.", ".ann", "shop,", "sh op", "shop.a*", "*.a"])
+    def test_any_other_principal_is_refused(self, name):
+        for row in ("policies.create", "policies.delete"):
+            with pytest.raises(ParameterError, match="account") as caught:
+                build(row, principal_name=name)
+            assert (caught.value.field, caught.value.value) == ("principal_name", name)
+
     def test_a_cursor_has_at_most_512_characters(self):
         build("records.get", partition_cursor="c" * 512)
         for bad in ("", "c" * 513):
@@ -492,6 +519,12 @@ EVERY_REPLY_FIELD = [
 ]
 
 
+class TestPermissions:
+    @each_row
+    def test_each_row_has_the_action_that_iam_grants_for_it(self, name):
+        assert re.fullmatch(r"dis:[A-Za-z]+:[A-Za-z]+", ACTIONS[name])
+
+
 class TestReplies:
     @pytest.mark.parametrize(("name", "path", "fact"), EVERY_REPLY_FIELD)
     def test_every_documented_field_is_read(self, name, path, fact):
@@ -557,6 +590,10 @@ class TestSpellingsOfReplies:
         assert decode("apps.describe", {key: ["s"]}).commit_checkpoint_stream_names == ["s"]
         [app] = decode("apps.list", {"apps": [{key: ["s"]}]}).apps
         assert app.commit_checkpoint_stream_names == ["s"]
+
+    @pytest.mark.parametrize("key", ["stream_id", "streamId"])
+    def test_the_stream_of_a_list_of_policies(self, key):
+        assert decode("policies.list", {key: "id"}).stream_id == "id"
 
     @pytest.mark.parametrize("time", [1599050091026, "1599050091026", "1599050091026."])
     def test_a_time(self, time):

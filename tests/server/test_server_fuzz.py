@@ -59,6 +59,9 @@ FIELDS = [
     "streamPattern",
     "accelerateAssignEnabled",
     "rebalanceTimeoutMs",
+    "principal_name",
+    "action_type",
+    "effect",
 ]
 CURSORS = [
     encode_cursor(CursorContent("s", "0", "AT_SEQUENCE_NUMBER", 0, NOW_MS)),
@@ -66,7 +69,9 @@ CURSORS = [
 ]
 NUMBERS = ["0", "-1", "9" * 400, "1" * 19, "\u0663", "\uff11"]  # the last two are digits too
 WORDS = ["s", "app", "shardId-0000000000", "LATEST", "AT_TIMESTAMP", "AFTER_SEQUENCE_NUMBER"]
-KNOWN = st.sampled_from([*CURSORS, *NUMBERS, *WORDS, "COMMON", "LAST_READ", "", "ZGF0YQ=="])
+KNOWN = st.sampled_from(
+    [*CURSORS, *NUMBERS, *WORDS, "COMMON", "LAST_READ", "putRecords", "a.*", "", "ZGF0YQ=="]
+)
 TEXTS = KNOWN | st.text(max_size=20)
 LEAVES = TEXTS | st.none() | st.booleans() | st.integers() | st.floats()
 NAMES = st.sampled_from(FIELDS) | st.text(max_size=5)

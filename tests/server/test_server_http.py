@@ -11,6 +11,7 @@ from server_caller import calling, record
 from aiodis.api import OPERATIONS
 from aiodis.server import guesses
 from aiodis.server.engine import Engine
+from aiodis.server.projects import Projects
 from aiodis.server.refusal import CODES, Refusal
 
 
@@ -226,9 +227,13 @@ def _engine_of(dis):
     (callback,) = [
         callback
         for _, callback in dis.server._running._exit_callbacks
-        if getattr(getattr(callback, "__wrapped__", None), "__self__", None).__class__ is Engine
+        if isinstance(_owner(callback), Projects)
     ]
-    return callback.__wrapped__.__self__
+    return _owner(callback).home(dis.server.project_id)
+
+
+def _owner(callback):
+    return getattr(getattr(callback, "__wrapped__", None), "__self__", None)
 
 
 async def test_a_client_that_hangs_up_inside_its_body_harms_nobody(dis, caplog):

@@ -1,0 +1,45 @@
+"""Which permission each operation needs: reference, chapter 6.
+
+IAM grants these actions to users; the embedded DIS asks for them too. Rows that the
+chapter does not list have the action of the nearest one, which is *guessed*.
+"""
+
+from typing import Final
+
+__all__ = ["ACTIONS"]
+
+ACTIONS: Final[dict[str, str]] = {
+    "streams.create": "dis:streams:create",
+    "streams.list": "dis:streams:list",
+    "streams.delete": "dis:streams:delete",
+    "streams.describe": "dis:streams:get",
+    "streams.scale": "dis:streams:update",  # guessed
+    "streams.update": "dis:streams:update",
+    "policies.create": "dis:streamPolicies:create",
+    "policies.list": "dis:streamPolicies:list",
+    "policies.delete": "dis:streamPolicies:delete",
+    "apps.create": "dis:apps:create",
+    "apps.list": "dis:apps:list",
+    "apps.delete": "dis:apps:delete",
+    "apps.describe": "dis:apps:get",
+    "apps.describe_state": "dis:AppState:get",
+    "checkpoints.commit": "dis:checkpoints:commit",
+    "checkpoints.get": "dis:checkpoints:get",
+    "checkpoints.delete": "dis:checkpoints:delete",
+    "records.put": "dis:records:write",
+    "records.get": "dis:records:read",
+    "records.get_cursor": "dis:records:readCursor",
+    "tags.add": "dis:tagResources:create",
+    "tags.list": "dis:tags:list",  # guessed
+    "tags.delete": "dis:tagResources:delete",
+    "tags.add_batch": "dis:tagResources:update",
+    "tags.list_region": "dis:tags:list",
+    "tags.find": "dis:tagResources:list",
+    "tags.count": "dis:tagResources:list",
+    "tags.delete_batch": "dis:tagResources:update",
+    "groups.join": "dis:checkpoints:commit",  # guessed: members commit
+    "groups.sync": "dis:checkpoints:commit",  # guessed
+    "groups.heartbeat": "dis:checkpoints:commit",  # guessed
+    "groups.leave": "dis:checkpoints:commit",  # guessed
+}
+"""The permission by the row's name."""

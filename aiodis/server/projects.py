@@ -1,0 +1,147 @@
+"""The projects of a server: an engine each, and the way to another account's stream.
+
+A project has its own streams, apps and quotas. A stream of another one is reached by
+its id, and only as far as its policies let the caller; what the reference leaves open
+about that is in `guesses`.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, Self
+
+from msgspec.structs import replace
+
+from aiodis.api.records import GetRecords
+from aiodis.server import guesses
+from aiodis.server.accounts import Accounts, Caller
+from aiodis.server.agenda import Agenda
+from aiodis.server.engine import Engine
+from aiodis.server.faults import Faults
+from aiodis.server.refusal import Refusal
+from aiodis.wire.codec import PutBody
+from aiodis.wire.cursor import decode_cursor
+from aiodis.wire.message import Message
+from aiodis.wire.operation import Operation
+
+__all__ = ["Projects"]
+
+_AnyRequest = Message | PutBody
+
+# Which actions of a policy let a caller do an operation; any of them is enough.
+_NEEDED: Final = {
+    "records.put": ("putRecords",),
+    "records.get": ("getRecords",),
+    "records.get_cursor": ("getRecords",),
+    "streams.describe": ("putRecords", "getRecords"),  # guesses.DESCRIBING_NEEDS_ANY_POLICY
+}
+
+
+class Projects:
+    """All engines. Each has a folder of its own; the main project's is the data folder itself."""
+
+    def __init__(self, engines: Mapping[str, Engine], agenda: Agenda, main: str) -> None:
+        self._engines, self.agenda = dict(engines), agenda
+        self._main = self._engines.get(main) or next(iter(self._engines.values()))
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path | None,
+        accounts: Accounts,
+        *,
+        main: str,
+        limited: bool,
+        faults: Faults,
+    ) -> Self:
+        """Open the data of each account's project.
+
+        Raises:
+            CatalogDamagedError: a catalog cannot be read.
+            LogDamagedError: a log cannot be trusted.
+            OSError: a folder cannot be made.
+        """
+        agenda = Agenda()
+        with ExitStack() as stack:
+            engines = {}
+            for account in accounts.all:
+                project_id = account.project_id
+                place = folder
+                if folder and project_id != main:
+                    place = folder / "projects" / project_id
+                    place.mkdir(parents=True, exist_ok=True)
+                engine = Engine.open(
+                    place, limited=limited, faults=faults, accounts=accounts, agenda=agenda
+                )
+                stack.callback(engine.close)
+                engines[project_id] = engine
+            stack.pop_all()
+        return cls(engines, agenda, main)
+
+    def close(self) -> None:
+        """Give all files back. Repeating it does nothing."""
+        with ExitStack() as stack:
+            for engine in self._engines.values():
+                stack.callback(engine.close)
+
+    @property
+    def recovery(self) -> tuple[str, ...]:
+        """What the starts found that was not as a stop leaves it."""
+        return tuple(line for engine in self._engines.values() for line in engine.recovery)
+
+    def handles(self, operation: Operation[..., Any]) -> bool:
+        """Say whether there is a handler of the row's name."""
+        return self._main.handles(operation)
+
+    def home(self, project_id: str) -> Engine:
+        """Give a project's engine; an unknown one, which only an anonymous caller has, is main."""
+        return self._engines.get(project_id, self._main)
+
+    def reach(
+        self, caller: Caller | None, home: Engine, operation: str, request: _AnyRequest
+    ) -> tuple[Engine, _AnyRequest]:
+        """Give the engine that has the request's stream, and the request as that engine reads it.
+
+        Where it is no other account's stream, that is the caller's own.
+
+        Raises:
+            Refusal: it is another account's, whose policies do not let the caller.
+        """
+        if len(self._engines) == 1 or operation not in _NEEDED:
+            return home, request
+        for stream_id in _stream_ids(home, request):
+            for engine in self._others(home):
+                name = engine.name_of_stream_id(stream_id)
+                if name is None:
+                    continue
+                if caller and not engine.lets(stream_id, caller.principals, _NEEDED[operation]):
+                    raise Refusal(guesses.SHARED_STREAM_CODE, stream_id)
+                return engine, _renamed(request, name)
+        return home, request
+
+    def _others(self, home: Engine) -> Iterator[Engine]:
+        return (engine for engine in self._engines.values() if engine is not home)
+
+
+def _stream_ids(home: Engine, request: _AnyRequest) -> list[str]:
+    """Tell by which ids a request may mean another account's stream; a name is the caller's own."""
+    if isinstance(request, GetRecords):
+        try:
+            stream_id = decode_cursor(request.partition_cursor).stream_id
+        except ValueError:
+            return []
+        return [] if stream_id is None or home.name_of_stream_id(stream_id) else [stream_id]
+    name = getattr(request, "stream_name", None)
+    if home.has_stream(name):
+        return []
+    return [found for found in (getattr(request, "stream_id", None), name) if found]
+
+
+def _renamed(request: _AnyRequest, stream_name: str) -> _AnyRequest:
+    """Name the stream that the id stands for, so that no other of that account is meant."""
+    match request:
+        case GetRecords():
+            return request  # a cursor's id and name are compared when it is used
+        case PutBody():
+            return replace(request, stream_name=stream_name, stream_id=None)
+    return request.model_copy(update={"stream_name": stream_name, "stream_id": None})
