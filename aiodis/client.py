@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from aiodis.api import Apps, Checkpoints, Groups, Policies, Records, Streams, Tags
+from aiodis.api import Apps, Checkpoints, Groups, Metrics, Policies, Records, Streams, Tags
 from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
 from aiodis.consumer import Consumer
 from aiodis.credentials import Credentials
@@ -68,6 +68,7 @@ class DISClient:
         self.checkpoints = Checkpoints(self._exchange)
         self.records = Records(self._exchange)
         self.groups = Groups(self._exchange)
+        self.metrics = Metrics(self._exchange)
         self.tags = Tags(self._exchange)
         self._made: weakref.WeakSet[Producer | Consumer] = weakref.WeakSet()
         self._closed = False

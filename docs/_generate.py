@@ -72,6 +72,7 @@ _CHAPTERS: Final = {
     "checkpoints": "Checkpoints",
     "records": "Records and cursors",
     "groups": "Consumer groups",
+    "metrics": "Monitoring",
     "tags": "Tags",
 }
 

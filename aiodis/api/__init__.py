@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiodis.api.apps import Apps
 from aiodis.api.checkpoints import Checkpoints
 from aiodis.api.groups import Groups
+from aiodis.api.metrics import Metrics
 from aiodis.api.policies import Policies
 from aiodis.api.records import Records
 from aiodis.api.streams import Streams
@@ -19,6 +20,7 @@ __all__ = [
     "Apps",
     "Checkpoints",
     "Groups",
+    "Metrics",
     "Operation",
     "Policies",
     "Records",
@@ -32,6 +34,7 @@ _CHAPTERS: Final = (
     Apps,
     Checkpoints,
     Records,
+    Metrics,
     Tags,
     Groups,  # the reference does not have these
 )

@@ -29,6 +29,8 @@ ACTIONS: Final[dict[str, str]] = {
     "records.put": "dis:records:write",
     "records.get": "dis:records:read",
     "records.get_cursor": "dis:records:readCursor",
+    "metrics.of_stream": "dis:streams:get",  # guessed
+    "metrics.of_partition": "dis:streams:get",  # guessed
     "tags.add": "dis:tagResources:create",
     "tags.list": "dis:tags:list",  # guessed
     "tags.delete": "dis:tagResources:delete",

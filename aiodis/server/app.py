@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from email.utils import formatdate
+from time import perf_counter
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -96,7 +97,7 @@ class Front:
             if self._faults.armed and await self._actor.breaks(first.name, request):
                 return web.Response()  # nobody reads it
             body = await request.read()
-            now_ms = self._clock.now_ms()
+            now_ms, began = self._clock.now_ms(), perf_counter()
             self._projects.agenda.run_until(now_ms)
             project_id = request.match_info["project_id"]
             caller = self._caller(request, body, now_ms)
@@ -116,7 +117,7 @@ class Front:
                     plan,
                     lambda: self._carry_out_or_refuse(engine, operation, asked, codec),
                 )
-            return _carry_out(engine, operation, asked, codec, now_ms)
+            return _carry_out(engine, operation, asked, codec, now_ms, began)
 
         return handle
 
@@ -129,7 +130,7 @@ class Front:
     ) -> web.Response:
         """Carry out after whatever pause; a refusal is an answer too, which a fault may spoil."""
         try:
-            return _carry_out(engine, operation, asked, codec, self._clock.now_ms())
+            return _carry_out(engine, operation, asked, codec, self._clock.now_ms(), perf_counter())
         except Refusal as refusal:
             return _response(refusal.status, refusal.encode())
 
@@ -270,8 +271,10 @@ def _carry_out(
     asked: Message | PutBody,
     codec: RecordCodec,
     now_ms: int,
+    began: float,
 ) -> web.Response:
     body = encode_reply(codec, engine.handle(operation, asked, now_ms))
+    engine.took(operation, perf_counter() - began)
     return _response(operation.status, body, codec.content_type)
 
 

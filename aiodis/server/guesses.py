@@ -136,6 +136,20 @@ A_SCALING_REBALANCES: Final = True
 
 MEMBERS_PER_GROUP: Final = 100
 """The consumer quota behind DIS.4339."""
+# -- Metrics ------------------------------------------------------------------------------
+
+QUIET_MINUTES_HAVE_NO_POINT: Final = True
+"""A series has a point for each minute in which the stream, or the partition, was used."""
+
+PERIODS_TAKE_WHOLE_MINUTES: Final = True
+"""A period has every minute that it touches, the current one as far as it is counted."""
+
+OLDEST_PERIOD_GRACE_S: Final = 60
+"""How much further back than seven days a period may begin, so that "the last 7 days" can."""
+
+A_PUT_IS_REFUSED_WITH_ANY_RECORD: Final = True
+"""A put of which any record was throttled counts as refused by flow control, not as successful."""
+
 # -- Tags ---------------------------------------------------------------------------------
 
 ADDING_A_TAG_REPLACES: Final = True

@@ -51,6 +51,8 @@ def refusal_of_fields(exc: ValidationError) -> Refusal:
     first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "request"
     rule = first["msg"].removeprefix("Value error, ")
+    if first["type"] in _TYPE_CODES:
+        return Refusal(_TYPE_CODES[first["type"]], rule)
     missing = first["type"] == "missing"
     return Refusal("DIS.4200" if missing else _code_of(first["loc"]), f"{field}: {rule}")
 
@@ -69,6 +71,17 @@ _FIELD_CODES: Final = {
     "sequence_number": "DIS.4216",
     "starting_sequence_number": "DIS.4216",
     "partition_cursor": "DIS.4217",
+    "label": "DIS.4209",
+    "label_list": "DIS.4209",
+    "start_time": "DIS.4203",
+    "end_time": "DIS.4203",
+}
+
+# What several values break together; the models give these errors types of their own.
+_TYPE_CODES: Final = {
+    "metrics_label": "DIS.4209",
+    "metrics_period": "DIS.4203",
+    "metrics_long_period": "DIS.4204",
 }
 
 CODES: Final[dict[str, CodeRow]] = {

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import string
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import cycle
 from pathlib import Path
 from typing import Final
@@ -19,10 +19,12 @@ from aiodis.api.limits import limits_of
 from aiodis.record import partition_name, partition_number
 from aiodis.server import guesses
 from aiodis.server.faults import Faults
+from aiodis.server.history import History
 from aiodis.server.limits import PartitionLimits
 from aiodis.server.refusal import Refusal
 from aiodis.server.storage import RecordLog
 from aiodis.server.storage.catalog import AppRow, Catalog, PartitionRow, ScalingRow, StreamRow
+from aiodis.server.storage.minutes import MinuteTable
 from aiodis.server.traffic import Traffic
 from aiodis.wire.routing import PartitionMap, even_ranges, hash_key
 
@@ -45,10 +47,10 @@ def new_id() -> str:
 class Stream:
     """A stream: its row in the catalog, its log, and what follows from its partitions."""
 
-    def __init__(self, row: StreamRow, log: RecordLog) -> None:
+    def __init__(self, row: StreamRow, log: RecordLog, history: History) -> None:
         self.log = log
         self.rates = limits_of(row.stream_type)
-        self.traffic = Traffic()
+        self.traffic = Traffic(partial(history.begin, row.stream_id))
         self._limits: dict[int, PartitionLimits] = {}
         self._expired_at_ms = 0
         self.take(row)
@@ -147,6 +149,7 @@ class State:
         self.catalog = catalog
         self.limited = limited
         self.faults = faults or Faults()
+        self.history = History(MinuteTable(catalog.connection))
         self._logs = folder / "streams" if folder else None
         self._by_name: dict[str, Stream] = {}
         self._by_id: dict[str, Stream] = {}
@@ -163,7 +166,7 @@ class State:
         found = []
         for row in self.catalog.streams():
             log = RecordLog.open(self._log_folder(row.stream_id))
-            self._take(Stream(row, log))
+            self._take(Stream(row, log, self.history))
             if log.recovery.cut_bytes:
                 found.append(f"stream {row.stream_name}: {log.recovery.summary}")
         if self._logs and self._logs.is_dir():
@@ -177,7 +180,10 @@ class State:
         """Close all logs and the catalog. Repeating it does nothing."""
         for stream in self._by_id.values():
             stream.log.close()
-        self.catalog.close()
+        try:
+            self.history.close()
+        finally:
+            self.catalog.close()
 
     def streams(self) -> Iterator[Stream]:
         """Give all streams in no order."""
@@ -227,7 +233,7 @@ class State:
             log.close()
             _remove(folder)
             raise
-        self._take(Stream(row, log))
+        self._take(Stream(row, log, self.history))
 
     def change(self, stream: Stream, **fields: object) -> None:
         """Change fields of a stream's row: in the catalog first, then here."""
@@ -239,6 +245,7 @@ class State:
         """Remove a stream, its checkpoints and its records."""
         row = stream.row
         self.catalog.remove_stream(row.stream_id)
+        self.history.forget(row.stream_id)
         del self._by_name[row.stream_name], self._by_id[row.stream_id]
         stream.log.close()
         _remove(self._log_folder(row.stream_id))

@@ -24,6 +24,7 @@ DOCUMENTED = {
 }
 ROWS = {row.name: row for row in OPERATIONS}
 
+PERIOD = {"start_time": 1_700_000_000, "end_time": 1_700_000_000}
 FILTERS = {
     **{
         name: [{"key": "k", "values": ["a", "*b"]}, {"key": "用户"}]
@@ -70,6 +71,14 @@ LEAST = {
     "groups.sync": {"app_name": "a", "client_id": "c.1"},
     "groups.heartbeat": {"app_name": "a", "client_id": "c.1"},
     "groups.leave": {"app_name": "a", "client_id": "c.1"},
+    # One of the labels is needed, which the reference says in words only.
+    "metrics.of_stream": {"stream_name": "s", "label": "traffic_control_put", **PERIOD},
+    "metrics.of_partition": {
+        "stream_name": "s",
+        "partition_id": "0",
+        "label": "total_put_records_per_partition",
+        **PERIOD,
+    },
     "tags.add": {"stream_id": "i", "tag": {"key": "k"}},
     "tags.list": {"stream_id": "i"},
     "tags.delete": {"stream_id": "i", "key": "k"},
@@ -148,6 +157,8 @@ MORE = {
     },
     "groups.sync": {"generation": -1},
     "groups.heartbeat": {"generation": 3},
+    "metrics.of_stream": {"label_list": ["total_put_req_latency", "traffic_control_get"]},
+    "metrics.of_partition": {"label_list": ["total_get_bytes_per_partition"]},
     "tags.find": {"limit": 5, "offset": 10, **FILTERS},
     "tags.count": FILTERS,
 }
@@ -163,6 +174,8 @@ LIMITS_OF_OUR_OWN = {
     ("streams.scale", "target_partition_count"): {"minimum": 1},
     ("streams.create", "data_duration"): {"minimum": 24},
     ("streams.update", "data_duration"): {"minimum": 24},
+    ("metrics.of_stream", "stream_name"): {"maximum": 64},
+    ("metrics.of_partition", "stream_name"): {"maximum": 64},
     ("tags.add", "stream_id"): {"maximum": 64},
 }
 
@@ -392,6 +405,30 @@ class TestLimits:
             build("tags.find", tags=twice)
             with pytest.raises(ParameterError):
                 build("tags.find", **{which: twice})
+
+    @pytest.mark.parametrize("name", ["metrics.of_stream", "metrics.of_partition"])
+    def test_a_period_is_in_seconds_in_order_and_of_seven_days_at_most(self, name):
+        start, week = PERIOD["start_time"], 7 * 24 * 3600
+        build(name, end_time=start + week)
+        for end in (start - 1, start + week + 1, start * 1000):
+            with pytest.raises(ParameterError):
+                build(name, end_time=end)
+        with pytest.raises(ParameterError, match="label or label_list is needed"):
+            build(name, label=None)
+
+    @pytest.mark.parametrize("name", ["metrics.of_stream", "metrics.of_partition"])
+    @pytest.mark.parametrize("key", ["dataPoints", "data_points"])
+    def test_a_series_has_two_spellings(self, name, key):
+        found = decode(name, {"metrics": {key: [{"timestamp": "5", "value": 7}]}})
+        [point] = found.metrics.data_points
+        assert (point.timestamp, point.value) == (5, 7)
+
+    def test_labels_are_joined_by_commas(self):
+        labels = ["total_put_req_latency", "traffic_control_get"]
+        parts = ROWS["metrics.of_stream"].encode(
+            build("metrics.of_stream", label=None, label_list=labels), "p"
+        )
+        assert dict(parse_qsl(parts.query))["label_list"] == ",".join(labels)
 
     def test_a_page_of_resources_is_asked_for_in_texts(self):
         parts = ROWS["tags.find"].encode(build("tags.find", limit=5, offset=0), "p")

@@ -25,6 +25,7 @@ from aiodis import (
 from aiodis.api import OPERATIONS, Streams
 from aiodis.api.apps import App, AppList, ConsumerState
 from aiodis.api.checkpoints import Checkpoint
+from aiodis.api.metrics import Series, SeriesList
 from aiodis.api.records import Cursor
 from aiodis.api.streams import (
     ScaleResult,
@@ -86,6 +87,19 @@ async def good_operations(dis: DISClient) -> None:
     assert_type(page, GetReply)
     assert_type(page.records, list[ReceivedRecord])
 
+    one = await dis.metrics.of_stream(
+        stream_name="s", label="traffic_control_put", start_time=1, end_time=2
+    )
+    assert_type(one, SeriesList)
+    several = await dis.metrics.of_partition(
+        stream_name="s",
+        partition_id="0",
+        label_list=["total_put_bytes_per_partition"],
+        start_time=1,
+        end_time=2,
+    )
+    assert_type(several.metrics_list, list[Series] | None)
+
     assert_type(await dis.tags.add(stream_id="i", tag=Tag(key="k", value="v")), Empty)
     assert_type((await dis.tags.list(stream_id="i")).tags, list[TagInfo])
     assert_type(await dis.tags.find(tags=[TagFilter(key="k")], limit=5), Resources)
@@ -105,6 +119,9 @@ async def bad_operations(dis: DISClient) -> None:
     await dis.streams.scale(stream_name="s")  # pyright: ignore[reportCallIssue]
     await dis.streams.rename(stream_name="s")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     str((await dis.streams.describe(stream_name="s")).partitons)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+    await dis.metrics.of_stream(stream_name="s", label="bytes", start_time=1, end_time=2)  # pyright: ignore[reportArgumentType]
+    await dis.metrics.of_stream(stream_name="s", label="traffic_control_put", start_time=1)  # pyright: ignore[reportCallIssue]
+    await dis.metrics.of_partition(stream_name="s", start_time=1, end_time=2)  # pyright: ignore[reportCallIssue]
     await dis.tags.add(stream_id="i", tag="k")  # pyright: ignore[reportArgumentType]
     await dis.tags.find(action="filter")  # pyright: ignore[reportCallIssue]
     await dis.tags.count(limit=5)  # pyright: ignore[reportCallIssue]

@@ -18,6 +18,7 @@ from aiodis.server.faults import Faults
 from aiodis.server.refusal import CODES, Refusal
 from aiodis.server.state import State, Stream
 from aiodis.server.storage import PutBlock
+from aiodis.server.traffic import Minute
 from aiodis.wire.codec import GetReply, PutBody, PutEntry, PutReply, PutResult
 from aiodis.wire.codec_json import JsonCodec, fragment
 from aiodis.wire.cursor import CURSOR_LIFE_MS, CursorContent, decode_cursor, encode_cursor
@@ -53,6 +54,8 @@ class RecordHandlers:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self.counted = Minute()
+        """The minute that the last put or get was counted in."""
 
     def put(self, request: PutBody, now_ms: int) -> PutReply:
         name = request.stream_name
@@ -71,7 +74,7 @@ class RecordHandlers:
             if (block := put.place(number, indexes, limited=self._state.limited))
         ]
         stream.log.append(blocks, now_ms)
-        put.count(blocks)
+        self.counted = put.count(blocks)
         return put.reply(stored=sum(len(block.sizes) for block in blocks))
 
     def get(self, request: GetRecords, now_ms: int) -> RecordSlice:
@@ -104,6 +107,7 @@ class RecordHandlers:
             max_records=guesses.MAX_GET_RECORDS,
         )
         limits.take_read(found.data_bytes)
+        self.counted = minute
         minute.gets += 1
         flow = minute.flows[number]
         flow.records_out += found.count
@@ -201,8 +205,8 @@ class _Put:
             sequence += 1
         return PutBlock(number, first, fragments, sizes)
 
-    def count(self, blocks: Sequence[PutBlock]) -> None:
-        """Count what was stored and what was throttled."""
+    def count(self, blocks: Sequence[PutBlock]) -> Minute:
+        """Count what was stored and what was throttled; give the minute that has it."""
         minute = self._stream.traffic.at(self._now_ms)
         for block in blocks:
             flow = minute.flows[block.partition]
@@ -210,10 +214,11 @@ class _Put:
             flow.bytes_in += sum(block.sizes)
         for number, throttled in self._throttled.items():
             minute.flows[number].throttled_in += throttled
-        if self._throttled:
+        if self._throttled:  # guesses.A_PUT_IS_REFUSED_WITH_ANY_RECORD
             minute.puts_throttled += 1
         else:
             minute.puts += 1
+        return minute
 
     def reply(self, *, stored: int) -> PutReply:
         """Give the results in the order of the records."""
