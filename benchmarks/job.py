@@ -63,8 +63,11 @@ class Job:
 
     @property
     def window(self) -> int:
-        """How many records are accepted before their receipts are awaited: 16 full requests."""
-        return max(1, min(16 * self.batch, _WINDOW_BYTES // self.size))
+        """How many records are accepted before a flush: a full batch of each partition.
+
+        So a request carries as many records as one of the peers', which send `batch` at a time.
+        """
+        return max(1, min(self.partitions * self.batch, _WINDOW_BYTES // self.size))
 
     def payloads(self) -> list[bytes]:
         """Make the records' data: ASCII, since the oldest vendor SDK sends text only."""

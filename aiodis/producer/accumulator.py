@@ -73,7 +73,6 @@ class Entry(Receipt, gc=False, eq=False):
     route: Any
     order: int
     deadline: float
-    size: int
     attempts: int = 0
     ambiguous: bool = False
     admitted: bool = True

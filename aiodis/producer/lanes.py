@@ -26,7 +26,9 @@ __all__ = ["ENTRY_BYTES", "LONGEST_KEY_KEPT", "Lanes"]
 _log = logging.getLogger("aiodis.producer")
 
 ENTRY_BYTES: Final = 400
-"""What a record takes besides its data and key: its entry, its future, its places in queues."""
+"""What a record takes besides its data: its entry, its places in queues, a key of usual length."""
+
+_USUAL_KEY: Final = 64
 
 LONGEST_KEY_KEPT: Final = 1024
 """Keys longer than this are routed anew each time."""
@@ -78,7 +80,7 @@ class Lanes:
         lane = self._by_partition.get(number) or self._open(number)
         if is_plain and key is None and lane.spread is not None:
             return lane.spread
-        route = Route(record, lane=lane, weight=len(key or "") + ENTRY_BYTES)
+        route = Route(record, lane=lane, weight=self._weigh(key))
         route.tail = self._dispatcher.codec.tail(route)
         if is_plain:
             self._keep(route)
@@ -87,6 +89,12 @@ class Lanes:
     def current(self, route: Route) -> Route:
         """Give a route as it is by the current map."""
         return self.route(route.record(b""))
+
+    def _weigh(self, key: str | None) -> int:
+        beyond = 0 if key is None else max(0, len(key) - _USUAL_KEY)
+        if beyond:
+            self._ledger.weighs_alike = False
+        return ENTRY_BYTES + beyond
 
     def _keep(self, route: Route) -> None:
         key = route.partition_key

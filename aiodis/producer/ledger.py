@@ -55,6 +55,8 @@ class Ledger:
         self.epochs = Epochs()
         self.key_order = key_order
         self._release, self._on_progress = release, on_progress
+        self.weighs_alike = True
+        """Whether all routes made so far have the same weight."""
         self.misrouted = False
         """Whether an answer named another partition than the map since this was last reset."""
 
@@ -78,8 +80,8 @@ class Ledger:
             and self.key_order is None
             and entries[0].order > entries[0].route.lane.queue.highest_delivered
         ):
-            room = self._deliver_all(entries, results, attempts)
-            self._count_delivered(entries, size, room)
+            self._deliver_all(entries, results, attempts)
+            self._count_delivered(entries, size)
             return None
         nexts = [after_result(result) for result in results]
         delivered: list[Entry] = []
@@ -97,7 +99,7 @@ class Ledger:
             else:
                 entry.attempts += attempts
         if delivered:
-            self._count_delivered(delivered, data, sum(entry.size for entry in delivered))
+            self._count_delivered(delivered, data)
         self.again(nexts.count(Next.THROTTLED), nexts.count(Next.RETRY), nexts.count(Next.REROUTE))
         return nexts if delivered != entries else None
 
@@ -111,18 +113,17 @@ class Ledger:
 
     def _deliver_all(
         self, entries: list[Entry], places: Sequence[RecordResult], attempts: int
-    ) -> int:
-        """Settle a clean batch, and give the room it took: the producer's second hot loop.
+    ) -> None:
+        """Settle a clean batch: the producer's second hot loop.
 
         One pass: at this point each record is cold, and touching it costs the most.
         """
         lane = entries[0].route.lane
         name = lane.name
-        elsewhere = room = 0
+        elsewhere = 0
         if attempts != 1:  # an answer's places say 1, and are shared by none
             places = [_place(place, name, attempts) for place in places]
         for entry, place in zip(entries, places, strict=True):
-            room += entry.size
             if place.partition_id != name:
                 elsewhere += 1
             entry._outcome = place
@@ -132,7 +133,6 @@ class Ledger:
         lane.queue.highest_delivered = entries[-1].order
         if elsewhere and not entries[0].route.pinned:
             self._found_elsewhere(elsewhere)
-        return room
 
     def _deliver(self, entry: Entry, result: RecordResult, attempts: int) -> None:
         lane = entry.route.lane
@@ -154,14 +154,21 @@ class Ledger:
         self.stats.misrouted += count
         self.meter.misrouted(count)
 
-    def _count_delivered(self, entries: list[Entry], data: int, room: int) -> None:
+    def _count_delivered(self, entries: list[Entry], data: int) -> None:
         stats = self.stats
         stats.delivered += len(entries)
         stats.delivered_bytes += data
         self.epochs.deliver(entries)
-        self.buffer.give(room)
+        self.buffer.give(data + self._weight(entries))
         self.meter.delivered(len(entries), data)
         self._on_progress()
+
+    def _weight(self, entries: list[Entry]) -> int:
+        """Tell what records took besides their data."""
+        if self.weighs_alike:
+            weight: int = entries[0].route.weight
+            return weight * len(entries)
+        return sum([entry.route.weight for entry in entries])
 
     def fail(
         self, entries: Iterable[Entry], make: Callable[[Entry], RecordError], reason: str
@@ -170,7 +177,7 @@ class Ledger:
         failed = [entry for entry in entries if not entry.settled]
         for entry in failed:
             self.epochs.fail(entry)
-            self.buffer.give(entry.size)
+            self.buffer.give(len(entry.data) + entry.route.weight)
             entry._resolve(make(entry))
             entry.data = b""
         if not failed:

@@ -201,9 +201,12 @@ class Producer:
         # The producer's innermost loop. What is the same for all records of a key is in its
         # route, and nothing is called here that need not be: a call is 2 % of a record's time.
         if explicit_hash_key is None and partition_id is None and timestamp_ms is None:
-            route = self._routes.get(partition_key)
-            if route is not None and type(data) is bytes:
-                length = len(data)
+            try:
+                route = self._routes[partition_key]
+            except KeyError:
+                pass
+            else:
+                length = len(data) if type(data) is bytes else 0
                 size = length + route.weight
                 buffer = self._buffer
                 if (
@@ -216,7 +219,7 @@ class Producer:
                     order = epochs.accepted = epochs.accepted + 1
                     if not self._is_timed:
                         self._read_clock()
-                    entry = Entry(data, route, order, self._deadline, size)
+                    entry = Entry(data, route, order, self._deadline)
                     queue = route.queue
                     queue.entries.append(entry)
                     queue.size += length
@@ -329,14 +332,14 @@ class Producer:
                 self._buffer.give(size)
                 raise self._closed_error()
             route = self._lanes.current(route)  # the map may be another one by now
-        return self._accept(data, route, size)
+        return self._accept(data, route)
 
-    def _take_now(self, record: Record) -> tuple[bytes, Route, int]:
+    def _take_now(self, record: Record) -> tuple[bytes, Route]:
         data, route = self._check(record)
         size = len(data) + route.weight
         if not self._buffer.try_take(size):
             raise BufferFullError(f"no room for {size} bytes now")
-        return data, route, size
+        return data, route
 
     def _check(self, record: Record) -> tuple[bytes, Route]:
         """See that a record may be accepted; give its data as bytes, and where it goes."""
@@ -362,14 +365,13 @@ class Producer:
         self,
         data: bytes,
         route: Route,
-        size: int,
         callback: Callable[[Outcome], object] | None = None,
     ) -> Receipt:
         epochs = self._epochs
         epochs.accepted += 1
         if not self._is_timed:
             self._read_clock()
-        entry = Entry(data, route, epochs.accepted, self._deadline, size)
+        entry = Entry(data, route, epochs.accepted, self._deadline)
         if callback is not None:
             entry.add_done_callback(lambda receipt: callback(receipt.outcome()))
         if self._key_order is None or self._key_order.admit(entry):
@@ -389,7 +391,7 @@ class Producer:
         size = length + route.weight
         if not 0 < length <= self._most_unchecked or not self._buffer.try_take(size):
             return None
-        return self._accept(data, route, size, callback)
+        return self._accept(data, route, callback)
 
     def _read_clock(self) -> None:
         """Set the deadline of the records accepted in this turn of the loop."""

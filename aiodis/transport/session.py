@@ -7,6 +7,7 @@ Every exception of aiohttp, ssl and the sockets ends here, as one of three:
 
 import ssl
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -109,13 +110,11 @@ class AiohttpSession:
         try:
             async with client.request(
                 method,
-                URL(url, encoded=True),  # what was signed is what is sent
+                _as_sent(url),
                 headers=headers,
                 data=payload,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=timeout_s, sock_connect=self._connect_s, ceil_threshold=_NEVER_ROUND
-                ),
+                timeout=_timeout(timeout_s, self._connect_s),
             ) as response:
                 content = await _read(response)
                 return Answer(response.status, response.headers, content)
@@ -153,6 +152,17 @@ class AiohttpSession:
         # closed; unseen by the budget, the breaker and the count of attempts.
         client._retry_connection = False  # noqa: SLF001 - there is no public switch
         return client
+
+
+@lru_cache(maxsize=256)
+def _as_sent(url: str) -> URL:
+    """Take a URL as it is spelled: what was signed is what is sent."""
+    return URL(url, encoded=True)
+
+
+@lru_cache(maxsize=64)
+def _timeout(total_s: float, connect_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=connect_s, ceil_threshold=_NEVER_ROUND)
 
 
 class _Body(aiohttp.payload.Payload):

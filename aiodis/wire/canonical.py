@@ -6,6 +6,7 @@ K, P2, GO and V3 are the clients that docs/service names so.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -37,6 +38,8 @@ def _pairs(query: str, decode: Callable[[str], str]) -> list[tuple[str, str]]:
     return [(decode(name), decode(value)) for name, _, value in pieces]
 
 
+# A producer's requests all have the same path and query.
+@lru_cache(maxsize=128)
 def _path_with_slash(path: str) -> str:
     # V3 decodes before it splits, so its %2F becomes a slash.
     canonical = _percent(_unpercent(path), safe="/~")
@@ -57,6 +60,7 @@ def _path_twice(path: str) -> str:
     return _percent(_percent(_unpercent(path), safe="/~"), safe="/~") or "/"
 
 
+@lru_cache(maxsize=128)
 def _query_by_pair(query: str) -> str:
     pairs = sorted(_pairs(query, _unpercent))
     return "&".join(f"{_percent(name)}={_percent(value)}" for name, value in pairs)

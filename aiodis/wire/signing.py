@@ -152,7 +152,7 @@ def sign(
     """
     if scheme is not Scheme.V3 and not region:
         raise ConfigError(f"the signing scheme {scheme} needs a region")
-    date = datetime.fromtimestamp(now, UTC).strftime(_DATE_FORMAT)
+    date = _date(int(now))
     added = {"X-Sdk-Date": date}
     if key.security_token is not None:
         # *seen in the SDK*: J and V3 sign it, P2 sends it unsigned. All verify what is listed.
@@ -171,6 +171,11 @@ def sign(
         f"SignedHeaders={';'.join(names)}, Signature={signature}"
     )
     return added
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime(_DATE_FORMAT)
 
 
 def verify(

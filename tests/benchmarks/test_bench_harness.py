@@ -61,7 +61,7 @@ def test_a_job_is_the_same_after_the_way_to_its_child():
 
 
 def test_a_window_of_large_records_fits_into_memory():
-    assert JOB.window == 8_000
+    assert JOB.window == 25_000
     assert dataclasses.replace(JOB, size=1024 * 1024).window == 32
 
 

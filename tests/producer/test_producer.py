@@ -20,6 +20,7 @@ from aiodis.errors import (
     RequestTimeoutError,
 )
 from aiodis.producer import Producer
+from aiodis.producer.lanes import ENTRY_BYTES
 from aiodis.record import Record, RecordMetadata
 
 pytestmark = pytest.mark.looptime
@@ -501,3 +502,16 @@ async def test_a_record_that_can_never_be_written_fails_at_once(arguments, error
             await producer.send(**arguments)
         assert producer.stats().buffered_bytes == 0
     assert "xxxx" not in str(caught.value)
+
+
+async def test_all_room_comes_back_when_some_keys_are_longer_than_usual():
+    service = ScriptedService(partitions=2)
+    async with producer_of(service) as producer:
+        for key in ("k", "k" * 64, "k" * 65, "k" * 5_000):
+            before = producer.stats().buffered_bytes
+            await producer.send(b"data", partition_key=key)
+            await producer.send(b"data", explicit_hash_key=7, partition_key=key)
+            taken = producer.stats().buffered_bytes - before
+            assert taken == 2 * (4 + ENTRY_BYTES + max(0, len(key) - 64))
+        await producer.flush()
+        assert producer.stats().buffered_bytes == 0

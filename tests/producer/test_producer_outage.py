@@ -115,7 +115,7 @@ class Outage:
         """Send without a pause: only the first await slows this down."""
         while True:
             data, key = bytes(self.chance.randint(1, 200)), f"key-{self.chance.randrange(KEYS)}"
-            size = len(data) + len(key) + ENTRY_BYTES
+            size = len(data) + ENTRY_BYTES
             before = self.loop.time()
             try:
                 receipt = await self.producer.send(data, partition_key=key)
