@@ -14,7 +14,7 @@ from benchmarks.latency import summary
 __all__ = ["paced", "put"]
 
 _MAX_BATCH_BYTES: Final = 5 * 1024 * 1024
-_TICK_S: Final = 0.002
+_TICK_S: Final = 0.005
 _WARM_UP_S: Final = 1.0
 
 Records = Iterator[tuple[bytes, str]]
