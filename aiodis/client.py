@@ -130,7 +130,9 @@ class DISClient:
     @_takes(ConsumerSettings)
     def consumer(self, stream_name: str, **settings: Any) -> Consumer:
         """Make a consumer of a stream for an app, with the fields of `ConsumerSettings`."""
-        consumer = Consumer(self._exchange, stream_name, ConsumerSettings(**settings))
+        consumer = Consumer(
+            self._exchange, stream_name, ConsumerSettings(**settings), self._observer
+        )
         self._made.add(consumer)
         return consumer
 

@@ -5,15 +5,23 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, runtime_checkable
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aiodis.credentials import AccessKey, IAMPassword, StaticToken
 from aiodis.errors import ConfigError
+from aiodis.record import Fence
 
-__all__ = ["ClientSettings", "ConsumerSettings", "ProducerSettings", "Static", "is_loopback"]
+__all__ = [
+    "CheckpointStore",
+    "ClientSettings",
+    "ConsumerSettings",
+    "ProducerSettings",
+    "Static",
+    "is_loopback",
+]
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -40,7 +48,9 @@ class Static:
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
 
     if not TYPE_CHECKING:  # type checkers are to see the fields as the keywords
 
@@ -186,6 +196,25 @@ class ProducerSettings(_Settings):
         return self.max_in_flight_per_partition or (1 if self.ordering == "partition" else 4)
 
 
+@runtime_checkable
+class CheckpointStore(Protocol):
+    """Where a consumer's positions are kept: the service by default, or your own database.
+
+    A position is the next sequence number to read. Raise what you like: a commit that
+    failed is tried again, and a load that failed ends the start.
+    """
+
+    async def load(self, partition_id: str) -> int | None:
+        """Give the position that was committed last; None where there is none."""
+
+    async def commit(self, partition_id: str, position: int, fence: Fence | None) -> None:
+        """Keep a position, which may be below the last after a seek.
+
+        `fence` says who commits in a group: refuse a generation below the last one
+        seen by raising `FencedError`, or a member that lost the partition goes on.
+        """
+
+
 class ConsumerSettings(_Settings):
     """How a consumer polls, prefetches and commits. See `Consumer` for what it promises.
 
@@ -193,7 +222,9 @@ class ConsumerSettings(_Settings):
     a position goes that is no longer in the partition. `max_fetch_bytes` counts
     data before base64; a record larger than that is never returned, so it cannot be
     below the largest record, 1 MiB. `group` is a `Static`, or what makes a
-    `Coordinator` of a `Seat` (`aiodis.consumer.coordinator`).
+    `Coordinator` of a `Seat` (`aiodis.consumer.coordinator`). `deserializer` makes
+    `ReceivedRecord.value` of its data. The callbacks get partition ids, and may be
+    async.
     """
 
     app: str
@@ -213,6 +244,13 @@ class ConsumerSettings(_Settings):
     rate_limit: Literal["fixed", "off"] = "fixed"
     close_timeout_ms: NotNegative = 30_000
     handoff_timeout_ms: NotNegative = 30_000
+    partition_order: Literal["parallel", "parent_first"] = "parallel"
+    wire_format: Literal["json", "protobuf"] = "json"
+    deserializer: Callable[[bytes], Any] | None = None
+    checkpoint_store: CheckpointStore | None = None
+    on_assigned: Callable[[frozenset[str]], object] | None = None
+    on_revoked: Callable[[frozenset[str]], object] | None = None
+    on_lost: Callable[[frozenset[str]], object] | None = None
     group: Static | Callable[[Any], Any] = Static()
 
     @model_validator(mode="after")

@@ -1,12 +1,13 @@
 """The nouns both paths share: what goes in, its receipt, and what comes out."""
 
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 __all__ = [
     "Batch",
+    "Fence",
     "ReceivedRecord",
     "Record",
     "RecordMetadata",
@@ -73,6 +74,17 @@ class ReceivedRecord(msgspec.Struct, omit_defaults=True, gc=False):
     timestamp: int = 0
     timestamp_type: str = "CreateTime"
     partition_id: str = ""
+    # Not of the wire, hence its name there, which no answer has; and `Any`, as msgspec asks for.
+    deserializer: Any = msgspec.field(default=None, name="aiodis.deserializer")
+
+    @property
+    def value(self) -> Any:
+        """What the consumer's `deserializer` makes of the data, anew at each access.
+
+        It is made where it is used, so that what it raises is a failure of this
+        record alone. Without a deserializer it is the data.
+        """
+        return self.data if self.deserializer is None else self.deserializer(self.data)
 
 
 class Batch(NamedTuple):
@@ -81,3 +93,10 @@ class Batch(NamedTuple):
     partition_id: str
     records: list[ReceivedRecord]
     next_sequence_number: int
+
+
+class Fence(NamedTuple):
+    """What a commit carries, so that the service refuses it from a member that lost its place."""
+
+    client_id: str
+    generation_id: int

@@ -197,6 +197,8 @@ def _fields(model: type) -> Iterator[_Field]:
     notes = _comments(model)
     if issubclass(model, msgspec.Struct):
         for field in msgspec.structs.fields(model):
+            if field.encode_name.startswith("aiodis."):
+                continue  # it is not of the wire
             shown = "int, as text" if field.name == "sequence_number" else _type(field.type, ())
             shown = "bytes, as base64" if field.type is bytes else shown
             yield _Field(field.name, field.encode_name, shown, field.required, notes(field.name))

@@ -93,6 +93,17 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "handoff_timeout_ms": "How long a partition that goes to another member waits for what is"
         " in hand. Handlers have three quarters of it and are cancelled then; the rest is for"
         " `on_revoked` and the commit.",
+        "partition_order": "`parallel`: all partitions are read at once. `parent_first`: what was"
+        " written before a scaling is read before what was written after it.",
+        "wire_format": "What records are read as. `protobuf` needs the extra of that name.",
+        "deserializer": "What makes `record.value` of a record's data, such as"
+        " `aiodis.deserializers.json`.",
+        "checkpoint_store": "Where positions are kept; without one, at the service.",
+        "on_assigned": "Called with the partitions that come to this member, before their first"
+        " record. May be async, like the other two.",
+        "on_revoked": "Called with those that it hands over, before the commit, and with all on"
+        " `close`.",
+        "on_lost": "Called with those that were taken away.",
         "group": "Which partitions are this member's: `Static(index, count)`, or what makes a"
         " `Coordinator` of a `Seat`.",
     },

@@ -1,6 +1,6 @@
-"""The path of a record in: cursor, poller, reader, consumer or dispatcher, progress, checkpoint."""
+"""The path of a record in: cursor, poller, reader, shelf, user or handlers, checkpoint."""
 
-from aiodis.consumer.consumer import Consumer
-from aiodis.consumer.poller import ConsumerStats
+from aiodis.consumer.consumer import Consumer, Lag
+from aiodis.consumer.stats import ConsumerStats
 
-__all__ = ["Consumer", "ConsumerStats"]
+__all__ = ["Consumer", "ConsumerStats", "Lag"]

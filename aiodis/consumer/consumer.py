@@ -2,50 +2,50 @@
 
 import asyncio
 import contextlib
-import copy
 import dataclasses
-import logging
-from collections import OrderedDict
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
-from functools import partial
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 from aiodis.api.apps import Apps
-from aiodis.api.limits import StreamLimits, limits_of
 from aiodis.api.shared import MAX_SEQUENCE
-from aiodis.api.streams import Partition, Streams
+from aiodis.api.streams import Streams
 from aiodis.config import ConsumerSettings
+from aiodis.consumer.background import Background
 from aiodis.consumer.checkpoint import CheckpointKeeper
 from aiodis.consumer.coordinator import Seat, coordinator_of
 from aiodis.consumer.dispatcher import DeadLetter, Handler, HandlerRunner
-from aiodis.consumer.partitions import Start, Whereabouts, start_of_new
-from aiodis.consumer.poller import ConsumerStats, Poller
+from aiodis.consumer.following import HANDLERS_SHARE, Following
+from aiodis.consumer.hand import Hand, Records
+from aiodis.consumer.handling import Handling
+from aiodis.consumer.meter import Meter
 from aiodis.consumer.reader import Reader
-from aiodis.consumer.together import together
-from aiodis.errors import ClosedError, ConfigError, DISError, ParameterError
+from aiodis.consumer.shelf import Shelf
+from aiodis.consumer.stats import ConsumerStats
+from aiodis.consumer.store import ServiceStore, ensure_app
+from aiodis.errors import ClosedError, ConfigError, ParameterError
+from aiodis.observe import NO_OBSERVER, Observer
 from aiodis.pacing.budget import ByteBudget
-from aiodis.pacing.limiter import PartitionLimiter
 from aiodis.record import Batch, ReceivedRecord, partition_name, partition_number
 from aiodis.transport.exchange import Exchange
-from aiodis.wire.routing import parse_range
+from aiodis.wire.forms import require_wire
 
-__all__ = ["Consumer"]
-
-_log = logging.getLogger("aiodis.consumer")
+__all__ = ["Consumer", "Lag"]
 
 _DEFAULT_BATCH: Final = 500
 
-# The part of the time to close that handlers have; the rest is the last commit's.
-_HANDLERS_SHARE: Final = 0.75
 
+class Lag(NamedTuple):
+    """How far behind a partition's end the position is.
 
-class _InHand(NamedTuple):
-    """Up to where a partition's records are with the user."""
+    `milliseconds` is the age of the next record, or of the one before it while the next
+    is not fetched; None while neither is known. It compares the records' timestamps
+    with the service's clock, as its answers show it.
+    """
 
-    reader: Reader
-    following: int
+    records: int
+    milliseconds: int | None
 
 
 class Consumer:
@@ -60,34 +60,48 @@ class Consumer:
     Made by `DISClient.consumer`, used as an async context manager.
     """
 
-    def __init__(self, exchange: Exchange, stream_name: str, settings: ConsumerSettings) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        stream_name: str,
+        settings: ConsumerSettings,
+        observer: Observer = NO_OBSERVER,
+    ) -> None:
         Streams.describe.build(stream_name=stream_name)  # both are checked here, not at the start
         Apps.describe.build(app_name=settings.app)
+        require_wire(settings.wire_format, "none")
         self.stream_name: Final = stream_name
         self.settings: Final = settings
         self._exchange = exchange
         self._stats = ConsumerStats()
+        self._meter = Meter(observer, stream_name)
         self._coordinator = coordinator_of(Seat(exchange, stream_name, settings))
-        self._where = Whereabouts(exchange, stream_name, settings, self._coordinator)
-        self._keeper = CheckpointKeeper(exchange, stream_name, settings, self._stats)
-        self._budget = ByteBudget(settings.prefetch_bytes)
-        self._limits: StreamLimits = limits_of("COMMON")
-        self._readers: dict[str, Reader] = {}
-        self._pollers: dict[str, Poller] = {}
-        self._followed: set[str] = set()
-        self._ready: OrderedDict[str, Reader] = OrderedDict()
-        self._arrived = asyncio.Event()
-        self._is_read = False
-        self._in_hand: list[_InHand] = []
-        self._open: tuple[Reader, Batch, int] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._committer: asyncio.Task[None] | None = None
+        self._keeper = CheckpointKeeper(
+            settings.checkpoint_store or ServiceStore(exchange, stream_name, settings),
+            settings.app,
+            self._coordinator,
+            stats=self._stats,
+            meter=self._meter,
+        )
+        self._shelf = Shelf(ByteBudget(settings.prefetch_bytes), self._coordinator.held_until)
+        self._hand = Hand(self._shelf)
+        self._handling = Handling(self._shelf, stream_name)
+        self._background = Background(self._shelf.fail)
+        self._following = Following(
+            exchange,
+            stream_name,
+            settings,
+            coordinator=self._coordinator,
+            keeper=self._keeper,
+            shelf=self._shelf,
+            hand=self._hand,
+            handling=self._handling,
+            background=self._background,
+            meter=self._meter,
+            stats=self._stats,
+        )
         self._starting = asyncio.Lock()
         self._started = self._closed = False
-        self._failure: BaseException | None = None
-        self._handling: set[asyncio.Task[None]] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -118,200 +132,59 @@ class Consumer:
                 await self._start()
 
     async def _start(self) -> None:
-        await self._keeper.ensure_app()
-        description = await self._where.describe()
-        self._limits = limits_of(description.stream_type)
-        readers = await self._readers_of(self._where.mine(description.partitions))
-        self._check_open()
-        for reader in readers:
-            self._followed.add(reader.partition_id)
-            self._spawn(self._poll(self._register(reader)))
+        with self._meter.span("consumer.start") as span:
+            await ensure_app(self._exchange, self.settings.app)
+            await self._following.start()
+            span.set(partitions=len(self._shelf.readers))
         self._started = True
-        self._spawn(self._watch_partitions())
         if self.settings.auto_commit:
-            self._committer = self._spawn(self._commit_often())
+            self._background.spawn(self._commit_often(), keep=True)
+
+    async def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until it is known which partitions this member reads: in a group, the first sync.
+
+        Raises:
+            TimeoutError: it was not known within `timeout` seconds.
+            ClosedError: the consumer is closed, or not started.
+            DISError: what ended the reading before.
+        """
+        if not self._started:
+            raise ClosedError("the consumer is not started")
+        async with asyncio.timeout(timeout):
+            await self._shelf.until(
+                lambda: self._following.is_ready or self._shelf.is_stopped or self._shelf.has_failed
+            )
+        if not self._following.is_ready:
+            self._check_open()
+            self._shelf.raise_failure()
 
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError("the consumer is closed")
 
-    # Partitions
-
-    async def _readers_of(self, partitions: dict[str, Partition]) -> list[Reader]:
-        """Make the readers of the partitions that there are at the start."""
-        committed = await together(self._keeper.load(pid) for pid in partitions)
-        start = start_of_new(self.settings.offset_reset, committed)
-        return await together(
-            self._reader(pid, partition, number, start)
-            for (pid, partition), number in zip(partitions.items(), committed, strict=True)
-        )
-
-    async def _reader(
-        self, pid: str, partition: Partition, committed: int | None, start: Start
-    ) -> Reader:
-        if committed is not None:
-            return Reader(pid, committed, committed)
-        if start == "error":
-            raise ConfigError(
-                f"app {self.settings.app} has no checkpoint in {pid}, and offset_reset is 'error'"
-            )
-        return Reader(pid, await self._where.position(partition, start), None)
-
-    async def _watch_partitions(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.partition_refresh_ms / 1000)
-            try:
-                found = self._where.mine((await self._where.describe()).partitions)
-            except DISError as exc:
-                _log.warning("stream %s: partitions not refreshed: %s", self.stream_name, exc)
-                continue
-            for pid, partition in found.items():
-                if pid not in self._followed:
-                    self._followed.add(pid)
-                    self._spawn(self._adopt(pid, partition))
-
-    async def _adopt(self, pid: str, partition: Partition) -> None:
-        """Begin with a partition that appeared; if that fails, the next refresh tries again."""
-        try:
-            reader = await self._late_reader(pid, partition)
-        except DISError as exc:
-            self._followed.discard(pid)
-            _log.warning("stream %s: %s not read yet: %s", self.stream_name, pid, exc)
-            return
-        await self._poll(self._register(reader))
-
-    async def _late_reader(self, pid: str, partition: Partition) -> Reader:
-        if known := self._readers.get(pid):  # it had expired, and a scaling brought it back
-            known.reset(await self._where.held(partition, known.cursor.position))
-            return known
-        # Read from its first record, or what came before it was found would be lost.
-        return await self._reader(pid, partition, await self._keeper.load(pid), "earliest")
-
-    def _register(self, reader: Reader) -> Reader:
-        self._readers[reader.partition_id] = reader
-        self._pollers[reader.partition_id] = self._poller(reader)
-        return reader
-
-    async def _poll(self, reader: Reader) -> None:
-        pid = reader.partition_id
-        await self._pollers[pid].run()
-        # It returned: the partition has expired. What was fetched is still handed out.
-        del self._pollers[pid]
-        self._followed.discard(pid)
-
-    def _poller(self, reader: Reader) -> Poller:
-        fixed = self.settings.rate_limit == "fixed"
-        return Poller(
-            self._exchange,
-            self.stream_name,
-            reader,
-            self.settings,
-            budget=self._budget,
-            limiter=PartitionLimiter(bytes_per_s=self._limits.read_bytes) if fixed else None,
-            stats=self._stats,
-            on_batch=self._add_ready,
-            reset=self._where.reset,
-        )
-
-    # What is ready
-
-    def _add_ready(self, reader: Reader) -> None:
-        self._ready[reader.partition_id] = reader
-        self._arrived.set()
-
-    def _pop_ready(self) -> Reader | None:
-        while self._ready and not self._closed:
-            _, reader = self._ready.popitem(last=False)
-            if reader.readable:
-                return reader
-        return None
-
-    async def _next_ready(self, timeout: float | None = None) -> Reader | None:
-        """Wait for a partition with something to hand out; None when time or the consumer is over.
-
-        Raises:
-            DISError: what ended the polling; all that was fetched has been handed out.
-        """
-        reader: Reader | None = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while (reader := self._pop_ready()) is None and not self._is_over():
-                    self._arrived.clear()
-                    await self._arrived.wait()
-        if reader is None and self._has_failed():
-            raise self._failure_again()
-        return reader
-
-    def _is_over(self) -> bool:
-        return self._closed or self._has_failed()
-
-    def _has_failed(self) -> bool:
-        """Whether polling has ended with an error; a handler at work may have batches behind it."""
-        return self._failure is not None and not any(r.busy for r in self._readers.values())
-
-    def _failure_again(self) -> BaseException:
-        """Give each caller an exception of its own, where it is known how to copy it."""
-        failure = self._failure
-        assert failure is not None
-        if not isinstance(failure, DISError):
-            return failure
-        again = copy.copy(failure)
-        again.__cause__ = failure
-        return again
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Refuse a second reader: asking for the next record would finish the other's."""
-        if self._is_read:
-            raise DISError("another task reads from this consumer")
-        self._is_read = True
-        try:
-            yield
-        finally:
-            self._is_read = False
-
-    def _take(self, reader: Reader, max_records: int | None = None) -> Batch:
-        batch, freed = reader.take(max_records)
-        self._budget.give(freed)
-        if reader.batches:
-            self._add_ready(reader)
-        if poller := self._pollers.get(reader.partition_id):
-            poller.poke()
-        return batch
-
     # Reading
 
-    def __aiter__(self) -> Self:
-        return self
+    def __aiter__(self) -> Records:
+        """Iterate over the records of all partitions, one at a time.
 
-    async def __anext__(self) -> ReceivedRecord:
-        """Give the next record of any partition; the one before counts as finished.
-
-        Never ends by itself: the loop ends when the consumer is closed.
-        Cancelled, no record is lost.
+        Asking for a record finishes the one before. Never ends by itself: the loop ends
+        when the consumer is closed or stopped. Cancelled, no record is lost.
 
         Raises:
             DISError: what no retry mends, such as a stream that is gone, behind
                 the records fetched before; or another task reads.
         """
-        self._finish_in_hand()
-        if self._closed:
-            raise StopAsyncIteration
-        if self._open is None:
-            if not self._started:
-                raise ClosedError("the consumer is not started")
-            with self._reading():
-                reader = await self._next_ready()
-            if reader is None:
-                raise StopAsyncIteration
-            self._open = (reader, self._take(reader), 0)
-        reader, batch, index = self._open
-        record = batch.records[index]
-        index += 1
-        self._open = (reader, batch, index) if index < len(batch.records) else None
-        following = record.sequence_number + 1 if self._open else batch.next_sequence_number
-        self._in_hand.append(_InHand(reader, following))
-        return record
+        self._check_started()
+        return Records(self._hand)
+
+    async def __anext__(self) -> ReceivedRecord:
+        """Give the next record, as `async for` does, which is faster."""
+        self._check_started()
+        return await self._hand.next_record()
+
+    def _check_started(self) -> None:
+        if not (self._started or self._closed):
+            raise ClosedError("the consumer is not started")
 
     async def getmany(
         self, *, max_records: int = _DEFAULT_BATCH, timeout: float | None = None
@@ -330,41 +203,17 @@ class Consumer:
             raise ClosedError("the consumer is closed" if self._closed else "not started")
         if max_records < 1:
             raise ConfigError("getmany: max_records must be at least 1")
-        with self._reading():
-            self._finish_in_hand()
-            self._stow()
-            reader = await self._next_ready(timeout)
-        batches: list[Batch] = []
-        left = max_records
-        while reader is not None:
-            batch = self._take(reader, left)
-            batches.append(batch)
-            self._in_hand.append(_InHand(reader, batch.next_sequence_number))
-            left -= len(batch.records)
-            reader = self._pop_ready() if left else None
+        batches = await self._hand.batches(max_records, timeout)
         if not batches:
             self._check_open()
         return batches
-
-    def _finish_in_hand(self) -> None:
-        for reader, following in self._in_hand:
-            reader.progress.finish(following)
-        self._in_hand.clear()
-
-    def _stow(self) -> None:
-        """Put the rest of the batch that `async for` has open back where it came from."""
-        if self._open is not None:
-            reader, batch, index = self._open
-            self._open = None
-            reader.put_back(batch.records[index:], batch.next_sequence_number)
-            self._add_ready(reader)
-            self._ready.move_to_end(reader.partition_id, last=False)
 
     async def run(
         self,
         handler: Handler,
         *,
         concurrency: int = 16,
+        concurrency_by: Literal["partition", "key"] = "partition",
         retries: int = 5,
         dead_letter: DeadLetter | None = None,
         on_error: Literal["stop", "skip"] = "stop",
@@ -372,7 +221,9 @@ class Consumer:
         """Call `handler` with each record until the consumer is closed.
 
         One partition's records are handled in order, those of up to
-        `concurrency` partitions at once. A record that still fails after
+        `concurrency` partitions at once. With `concurrency_by="key"`, one key's
+        records are, up to `concurrency` records at once, and records without a key
+        have no order. A record that still fails after
         `retries` goes to `dead_letter` (a producer) if there is one; else
         `on_error` says whether to stop or to skip it. Starts and closes the
         consumer itself unless it was started before; then what was read before
@@ -394,72 +245,32 @@ class Consumer:
             retry_backoff_max_ms=self.settings.retry_backoff_max_ms,
             dead_letter=dead_letter,
             on_error=on_error,
-            stopping=lambda: self._closed,
+            may_go_on=lambda reader: not self._shelf.is_stopped and self._shelf.holds(reader),
+            stats=self._stats,
+            meter=self._meter,
         )
-        with self._reading():
+        with self._shelf.reading():
             owner = not self._started
-            await self.start()
-            self._finish_in_hand()
-            self._stow()
-            self._idle.clear()
             try:
-                await self._run(runner, concurrency)
+                await self.start()
+                self._hand.stow()
+                self._hand.finish()
+                await self._handling.run(runner, concurrency, by_key=concurrency_by == "key")
             finally:
-                self._idle.set()
                 if owner or self._closed:
                     await self.close()
 
-    async def _run(self, runner: HandlerRunner, concurrency: int) -> None:
-        slots = asyncio.Semaphore(concurrency)
-        failure: BaseException | None = None
-        try:
-            async with asyncio.TaskGroup() as group:
-                while True:
-                    await slots.acquire()
-                    reader = await self._next_ready()
-                    if reader is None:
-                        break
-                    self._hand_over(group, runner, reader, slots)
-        except BaseExceptionGroup as failed:
-            failure = failed.exceptions[0]
-        if failure is not None:
-            raise failure  # outside of the handler, so that it keeps its own context
+    def stop(self) -> None:
+        """Hand out nothing more: `async for` and `run` end behind what is in hand.
 
-    def _hand_over(
-        self,
-        group: asyncio.TaskGroup,
-        runner: HandlerRunner,
-        reader: Reader,
-        slots: asyncio.Semaphore,
-    ) -> None:
-        batch, moves = self._take(reader), reader.moves
-        reader.busy = True
-        task = group.create_task(runner.handle(reader, batch, moves))
-        self._handling.add(task)
-        # A callback, since a task that is cancelled before its first step runs no `finally`.
-        task.add_done_callback(partial(self._handled, reader, batch, moves, slots))
-
-    def _handled(
-        self,
-        reader: Reader,
-        batch: Batch,
-        moves: int,
-        slots: asyncio.Semaphore,
-        task: asyncio.Task[None],
-    ) -> None:
-        self._handling.discard(task)
-        reader.busy = False
-        slots.release()
-        if reader.moves == moves:
-            self._put_back_unfinished(reader, batch)
-        if reader.batches:
-            self._add_ready(reader)
-        self._arrived.set()  # a failure may have waited for this
-
-    def _put_back_unfinished(self, reader: Reader, batch: Batch) -> None:
-        finished = reader.progress.finished
-        if rest := [record for record in batch.records if record.sequence_number >= finished]:
-            reader.put_back(rest, batch.next_sequence_number)
+        For the handler of a signal: the code behind the loop then closes. Handlers that
+        do not end within three quarters of `close_timeout_ms` are cancelled.
+        """
+        if not self._shelf.is_stopped:
+            self._shelf.stop()
+            if self._started:
+                delay = self.settings.close_timeout_ms / 1000 * HANDLERS_SHARE
+                asyncio.get_running_loop().call_later(delay, self._handling.at_work.cancel)
 
     # Position
 
@@ -469,10 +280,14 @@ class Consumer:
         Cancelled, some partitions may be committed and others not.
 
         Raises:
+            FencedError: partitions went to another member with what was not committed.
             DISError: the first failure; the other partitions are committed.
         """
-        self._finish_in_hand()
-        errors = await self._keeper.commit(list(self._readers.values()))
+        self._hand.finish()
+        errors = await self._keeper.commit(list(self._shelf.readers.values()))
+        fenced = self._following.take_fenced()
+        if fenced is not None:
+            raise fenced
         if errors:
             raise errors[0]
 
@@ -490,10 +305,9 @@ class Consumer:
             rule = f"a sequence number is a whole number from 0 to {MAX_SEQUENCE}"
             raise ParameterError("seek", "sequence_number", sequence_number, rule)
         reader = self._known(partition_id)
-        self._stow()
-        self._in_hand = [held for held in self._in_hand if held.reader is not reader]
-        self._budget.give(reader.seek(sequence_number))
-        self._poke(reader)
+        self._hand.drop(reader)
+        self._shelf.budget.give(reader.seek(sequence_number))
+        self._following.poke(reader)
 
     async def seek_to(
         self, where: Literal["earliest", "latest"] | datetime, *partition_ids: str
@@ -506,50 +320,61 @@ class Consumer:
             DecodeError: a time has no number, as the service's cursors are in a
                 form that is not known.
         """
-        readers = [self._known(pid) for pid in partition_ids] or list(self._readers.values())
-        found = self._where.mine((await self._where.describe()).partitions)
+        readers = [self._known(pid) for pid in partition_ids] or list(self._shelf.readers.values())
+        found = self._following.where.mine((await self._following.where.describe()).partitions)
         for reader in readers:
             pid = reader.partition_id
             if isinstance(where, datetime):
-                position = await self._where.at_time(pid, int(where.timestamp() * 1000))
+                position = await self._following.where.at_time(pid, int(where.timestamp() * 1000))
             elif pid in found:
-                position = await self._where.position(found[pid], where)
+                position = await self._following.where.position(found[pid], where)
             else:
                 continue  # it expired meanwhile
             self.seek(pid, position)
 
     def pause(self, *partition_ids: str) -> None:
-        """Hand out nothing of these partitions, or of all, until `resume`; frees their memory."""
-        self._stow()
+        """Hand out nothing of these partitions until `resume`; frees their memory.
+
+        Without any, of all, also of those that appear or are assigned later.
+        """
+        if not partition_ids:
+            self._following.pauses_all = True
+        self._hand.stow()
         for reader in self._chosen(partition_ids):
             reader.paused = True
-            if reader.partition_id in self._pollers:  # else it has expired: nothing comes again
-                self._budget.give(reader.unfetch())
+            if not reader.gone:  # else nothing comes again
+                self._shelf.budget.give(reader.unfetch())
 
     def resume(self, *partition_ids: str) -> None:
-        """Go on with these partitions, or with all."""
+        """Go on with these partitions; without any, with all, and with those that appear."""
+        if not partition_ids:
+            self._following.pauses_all = False
         for reader in self._chosen(partition_ids):
             reader.paused = False
-            if reader.batches:
-                self._add_ready(reader)
-            self._poke(reader)
+            self._shelf.offer(reader)
+            self._following.poke(reader)
 
     def position(self) -> dict[str, int]:
-        """Give each partition's next sequence number to hand out."""
-        self._stow()
-        return {pid: reader.progress.handed_out for pid, reader in self._readers.items()}
+        """Give each partition's next sequence number to hand out.
 
-    async def lag(self) -> dict[str, int]:
-        """Give, by partition, how many records are behind the position."""
-        position = self.position()
-        found = self._where.mine((await self._where.describe()).partitions)
-        ends = {
-            pid: parse_range(partition.sequence_number_range) for pid, partition in found.items()
-        }
+        An expired partition is in it as long as something of it is to be handed out.
+        """
+        self._hand.stow()
         return {
-            pid: max(0, end[1] - position[pid])
-            for pid, end in ends.items()
-            if end is not None and pid in position
+            pid: reader.progress.handed_out
+            for pid, reader in self._shelf.readers.items()
+            if reader.batches or not reader.gone
+        }
+
+    async def lag(self) -> dict[str, Lag]:
+        """Give, by partition, how far the position is behind the end."""
+        self._hand.stow()
+        await self._following.where.describe()
+        ends, now_ms = self._following.where.ends, self._exchange.service_time() * 1000
+        return {
+            pid: _lag(reader, ends[pid], now_ms)
+            for pid, reader in self._shelf.readers.items()
+            if pid in ends and (reader.batches or not reader.gone)
         }
 
     def stats(self) -> ConsumerStats:
@@ -558,23 +383,20 @@ class Consumer:
 
     def _known(self, partition_id: str) -> Reader:
         try:
-            return self._readers[partition_name(partition_number(partition_id))]
+            return self._shelf.readers[partition_name(partition_number(partition_id))]
         except (KeyError, ValueError):
             raise ConfigError(f"this consumer does not read partition {partition_id!r}") from None
 
     def _chosen(self, partition_ids: Iterable[str]) -> list[Reader]:
-        return [self._known(pid) for pid in partition_ids] or list(self._readers.values())
-
-    def _poke(self, reader: Reader) -> None:
-        if poller := self._pollers.get(reader.partition_id):
-            poller.poke()
+        return [self._known(pid) for pid in partition_ids] or list(self._shelf.readers.values())
 
     # Background and end
 
     async def _commit_often(self) -> None:
         while True:
             await asyncio.sleep(self.settings.auto_commit_interval_ms / 1000)
-            await self._keeper.commit(list(self._readers.values()))
+            self._hand.settle()
+            await self._keeper.commit(list(self._shelf.readers.values()))
 
     async def close(self, timeout: float | None = None) -> None:
         """Stop polling, let `run` end its records in hand, commit what is finished, and end.
@@ -591,46 +413,37 @@ class Consumer:
         if timeout is None:
             timeout = self.settings.close_timeout_ms / 1000
         self._closed = True
-        self._arrived.set()
+        self._shelf.stop()
         loop = asyncio.get_running_loop()
-        if asyncio.current_task() in self._handling:
-            loop.call_later(timeout * _HANDLERS_SHARE, self._cancel_handlers)
+        task = asyncio.current_task()
+        if task in self._handling.at_work or task in self._background:
+            loop.call_later(timeout * HANDLERS_SHARE, self._handling.at_work.cancel)
             return
-        begun = loop.time()
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(begun + timeout * _HANDLERS_SHARE):
-                    await self._idle.wait()
-            self._cancel_handlers()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(begun + timeout):
-                    if self.settings.auto_commit and self._started:
-                        await self._keeper.commit(list(self._readers.values()))
-                    await self._idle.wait()
-        finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        with self._meter.span("consumer.close"):
+            begun = loop.time()
+            try:
+                await self._end_work(begun + timeout * HANDLERS_SHARE, begun + timeout)
+            finally:
+                await self._background.end()
+        self._meter.tell(self._stats)
 
-    def _cancel_handlers(self) -> None:
-        stuck = [task for task in self._handling if not task.cancelling()]
-        for task in stuck:
-            task.cancel()
-        if stuck:
-            _log.warning("stream %s: closing cancelled %d handlers", self.stream_name, len(stuck))
+    async def _end_work(self, handlers_until: float, until: float) -> None:
+        """Let handlers end, hand over, and leave."""
+        readers = list(self._shelf.readers.values())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(handlers_until):
+                await self._handling.idle.wait()
+        self._handling.at_work.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._following.give_up(readers)
+                await self._coordinator.close()
+                await self._handling.idle.wait()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled() or (exc := task.exception()) is None or self._failure is not None:
-            return
-        self._failure = exc
-        self._arrived.set()
-        # Nothing more is fetched, so that the failure comes behind what was; commits go on.
-        for other in self._tasks - {self._committer}:
-            other.cancel()
+def _lag(reader: Reader, end: int, now_ms: float) -> Lag:
+    records = max(0, end - reader.progress.handed_out)
+    timestamp = reader.batches[0].records[0].timestamp if reader.batches else reader.timestamp
+    if not records:
+        return Lag(0, 0)
+    return Lag(records, max(0, round(now_ms - timestamp)) if timestamp else None)

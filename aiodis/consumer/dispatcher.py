@@ -3,10 +3,13 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal, Protocol
 
+from aiodis.consumer.meter import Meter
 from aiodis.consumer.reader import Reader
+from aiodis.consumer.stats import ConsumerStats
 from aiodis.errors import HandlerError
 from aiodis.record import Batch, ReceivedRecord
 
@@ -39,30 +42,48 @@ class HandlerRunner:
         retry_backoff_max_ms: int,
         dead_letter: DeadLetter | None,
         on_error: Literal["stop", "skip"],
-        stopping: Callable[[], bool],
+        may_go_on: Callable[[Reader], bool],
+        stats: ConsumerStats,
+        meter: Meter,
     ) -> None:
         self._handler, self._retries = handler, retries
         self._backoff_ms, self._backoff_max_ms = retry_backoff_ms, retry_backoff_max_ms
         self._dead_letter, self._on_error = dead_letter, on_error
-        self._stopping = stopping
+        self._may_go_on = may_go_on
+        self._stats, self._meter = stats, meter
 
     async def handle(self, reader: Reader, batch: Batch, moves: int) -> None:
         """Handle each record of the batch, and move the partition's mark behind it.
 
         Ends after the record in hand when the consumer closes, or when the
-        partition is paused, or was moved since it had made `moves`.
+        partition is withheld, lost, or was moved since it had made `moves`.
 
         Raises:
             HandlerError: a record failed for good and `on_error` is "stop".
         """
-        for record in batch.records:
-            if self._stopping() or reader.paused or reader.moves != moves:
-                return
-            await self._one(record)
-            reader.progress.finish(record.sequence_number + 1)
-        reader.progress.finish(batch.next_sequence_number)
+        with self.work(reader.partition_id, len(batch.records)):
+            for record in batch.records:
+                if reader.withheld or reader.moves != moves or not self._may_go_on(reader):
+                    return
+                await self.handle_one(record)
+                reader.progress.finish(record.sequence_number + 1)
+            reader.progress.finish(batch.next_sequence_number)
 
-    async def _one(self, record: ReceivedRecord) -> None:
+    @contextmanager
+    def work(self, partition_id: str, records: int) -> Iterator[None]:
+        """Observe a batch around its handlers."""
+        with self._meter.handling(partition_id, records):
+            try:
+                yield
+            finally:
+                self._meter.tell(self._stats)
+
+    async def handle_one(self, record: ReceivedRecord) -> None:
+        """Call the handler until the record is finished.
+
+        Raises:
+            HandlerError: it failed for good and `on_error` is "stop".
+        """
         for attempt in range(self._retries + 1):
             try:
                 await self._handler(record)
@@ -72,9 +93,11 @@ class HandlerRunner:
                 if attempt == self._retries:
                     await self._give_up(record, exc)
                     return
+                self._stats.handler_retries += 1
                 longest = min(self._backoff_ms * 2 ** min(attempt, 30), self._backoff_max_ms)
                 await asyncio.sleep(random.uniform(0, longest / 1000))  # noqa: S311 - jitter
             else:
+                self._stats.handled += 1
                 return
 
     async def _give_up(self, record: ReceivedRecord, exc: BaseException) -> None:
@@ -82,8 +105,10 @@ class HandlerRunner:
         if self._dead_letter is not None:
             # Its failure is raised as it is, with the handler's as its context.
             await self._dead_letter.send_and_wait(record.data, partition_key=record.partition_key)
+            self._stats.dead_letters += 1
             _log.warning("%s went to the dead letters: %s", where, type(exc).__name__)
         elif self._on_error == "skip":
+            self._stats.skipped += 1
             _log.warning("%s was skipped: %s", where, type(exc).__name__)
         else:
             raise HandlerError(

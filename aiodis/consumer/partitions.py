@@ -41,23 +41,33 @@ class Whereabouts:
     ) -> None:
         self._streams, self._records = Streams(exchange), Records(exchange)
         self._coordinator = coordinator
+        self.ends: dict[str, int] = {}
+        """Where the partitions ended when they were looked up last."""
         self._stream_name: Final = stream_name
         self._settings: Final = settings
 
     async def describe(self) -> StreamDescription:
-        """Describe the stream with all its partitions."""
-        return await self._streams.describe_all(self._stream_name)
+        """Describe the stream with all its partitions, and note where these end."""
+        description = await self._streams.describe_all(self._stream_name)
+        for pid, partition in self.readable(description.partitions).items():
+            if span := parse_range(partition.sequence_number_range):
+                self.ends[pid] = span[1]
+        return description
+
+    def readable(self, partitions: Iterable[Partition]) -> dict[str, Partition]:
+        """Choose the partitions that have records to read, by their full ids."""
+        return {
+            partition_name(partition_number(partition.partition_id)): partition
+            for partition in partitions
+            if partition.status in {"ACTIVE", "DELETED"}
+        }
 
     def mine(self, partitions: Iterable[Partition]) -> dict[str, Partition]:
         """Choose the readable partitions that are this member's, by their full ids."""
         return {
             pid: partition
-            for partition in partitions
-            if partition.status in {"ACTIVE", "DELETED"}
-            and self._coordinator.held_until(
-                pid := partition_name(partition_number(partition.partition_id))
-            )
-            > -inf
+            for pid, partition in self.readable(partitions).items()
+            if self._coordinator.held_until(pid) > -inf
         }
 
     async def position(self, partition: Partition, where: Literal["earliest", "latest"]) -> int:

@@ -4,50 +4,57 @@ A partition's trouble is its own: a throttled or failing one waits alone.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 from urllib.parse import urlencode
+
+import msgspec
 
 from aiodis.api.records import Records
 from aiodis.config import ConsumerSettings
+from aiodis.consumer.meter import Meter
 from aiodis.consumer.reader import Reader
 from aiodis.consumer.recovery import Remedy, is_passing, remedy
+from aiodis.consumer.stats import ConsumerStats
 from aiodis.errors import DecodeError, DISError
 from aiodis.pacing.budget import ByteBudget
 from aiodis.pacing.limiter import PartitionLimiter
 from aiodis.record import Batch
 from aiodis.transport.exchange import Exchange
 from aiodis.wire.codec import GetReply
+from aiodis.wire.forms import codec_for, codec_of
 
-__all__ = ["ConsumerStats", "Poller"]
+__all__ = ["Poller"]
 
 # A fetch that brought nearly all it may bring leaves more behind: ask again at once.
 _FULL: Final = 0.5
+# So does one of many small records, whose bytes say little.
+_MANY: Final = 500
+
+# A record is at most 1 MiB of data, which base64 and JSON make larger: should the service count
+# that, then a read of `max_fetch_bytes` may bring nothing where there is something. It grows then.
+_MOST_GROWTH: Final = 8
 
 # What a record holds beside its data: measured 166 without a key, 239 with one of 25 characters.
 _RECORD_BYTES: Final = 200
-
-
-@dataclass(slots=True)
-class ConsumerStats:
-    """Counts since the consumer started."""
-
-    records: int = 0
-    bytes: int = 0
-    fetches: int = 0
-    empty_fetches: int = 0
-    cursors: int = 0
-    retries: int = 0
-    commits: int = 0
-    resets: int = 0
 
 
 class Reset(Protocol):
     """Looks up where a position goes that has left its partition."""
 
     async def __call__(self, partition_id: str, where: Literal["earliest", "latest"]) -> int: ...
+
+
+class _Fetched(NamedTuple):
+    """How many records came, and whether there are more for sure."""
+
+    records: int
+    is_more: bool
+
+
+_IN_VAIN: Final = _Fetched(1, is_more=True)
 
 
 class Poller:
@@ -63,20 +70,29 @@ class Poller:
         budget: ByteBudget,
         limiter: PartitionLimiter | None,
         stats: ConsumerStats,
+        meter: Meter,
         on_batch: Callable[[Reader], None],
         reset: Reset,
     ) -> None:
         self._exchange, self._stream_name = exchange, stream_name
         self._reader, self._settings = reader, settings
         self._records = Records(exchange)
-        self._budget, self._limiter, self._stats = budget, limiter, stats
+        self._budget, self._limiter, self._stats, self._meter = budget, limiter, stats, meter
+        self._codec = codec_of(settings.wire_format)
         self._on_batch, self._reset = on_batch, reset
         self._room = asyncio.Event()
+        self._woken = asyncio.Event()
         self._tries = self._refusals = 0
+        self._growth = 1
 
     def poke(self) -> None:
-        """Tell the loop that a batch was taken, or that the partition was resumed or moved."""
+        """Tell the loop that a batch was taken, or that the partition is not withheld any more."""
         self._room.set()
+
+    def wake(self) -> None:
+        """Tell it that there is something new to do: the partition was resumed, or moved."""
+        self._room.set()
+        self._woken.set()
 
     async def run(self) -> None:
         """Poll until cancelled, or until the partition has expired.
@@ -94,54 +110,90 @@ class Poller:
                     return
                 continue
             self._tries = self._refusals = 0
-            idle = 0 if fetched else idle + 1
-            if fetched < self._settings.max_fetch_bytes * _FULL:
+            idle = 0 if fetched.records else idle + 1
+            if not fetched.is_more:
                 wait = self._settings.poll_min_ms * 2 ** min(idle, 10)
-                await asyncio.sleep(min(wait, self._settings.poll_max_ms) / 1000)
+                await self._rest(min(wait, self._settings.poll_max_ms) / 1000)
 
     async def _until_room(self) -> None:
-        while self._reader.paused or len(self._reader.batches) >= self._settings.prefetch_batches:
+        while self._reader.withheld or len(self._reader.batches) >= self._settings.prefetch_batches:
             self._room.clear()
             await self._room.wait()
 
-    async def _fetch(self) -> int:
-        """Fetch once; give the bytes of data that came, or a full read's if it was in vain."""
-        most = self._settings.max_fetch_bytes
+    async def _rest(self, seconds: float) -> None:
+        """Pause, unless the partition is moved meanwhile."""
+        self._woken.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+
+    async def _fetch(self) -> _Fetched:
+        """Fetch once, when there is room for it."""
+        most = min(self._settings.max_fetch_bytes * self._growth, self._budget.limit)
         await self._budget.take(most)
         held = 0
         try:
-            if self._reader.paused:  # while it waited for room
-                return most
+            if self._reader.withheld:  # while it waited for room
+                return _IN_VAIN
             generation = self._reader.cursor.generation
             try:
-                reply = await self._ask()
+                reply = await self._ask(most)
             except DISError:
                 if self._reader.cursor.generation == generation:
                     raise
-                return most  # the reader moved meanwhile: this was about the old place
+                return _IN_VAIN  # the reader moved meanwhile: this was about the old place
             if self._reader.cursor.generation != generation:
-                return most
+                return _IN_VAIN
             size, held = self._keep(reply)
         finally:
             # Many small records hold more than was taken for them; then the budget is overdrawn,
             # and nobody fetches before enough of it is handed out.
             self._budget.give(most - held)
-        if self._limiter is not None and size:
-            await self._limiter.acquire(size)
-        return size
+        if size:
+            self._meter.fetched(len(reply.records), self._budget.limit - self._budget.free)
+            self._meter.tell(self._stats)
+            if self._limiter is not None:
+                await self._limiter.acquire(size)
+        return self._judge(size, len(reply.records))
 
-    async def _ask(self) -> GetReply:
-        token = await self._cursor()
-        query = urlencode(
-            {
-                "partition-cursor": token,
-                "max_fetch_bytes": self._settings.max_fetch_bytes,
-                "app_name": self._settings.app,
-            }
-        )
-        self._stats.fetches += 1
-        exchanged = await self._exchange.send(Records.get, query=query)
-        return Records.get.decode(exchanged.answer.body, status=exchanged.answer.status)
+    def _judge(self, size: int, count: int) -> _Fetched:
+        """Say whether to ask again at once, and for how much."""
+        is_known = self._reader.cursor.position < self._reader.end
+        if count:
+            self._growth = 1
+            is_large = size >= self._settings.max_fetch_bytes * _FULL or count >= _MANY
+            return _Fetched(count, is_more=is_large or is_known)
+        if is_known:  # there is a record, and it does not fit
+            self._growth = min(self._growth * 2, _MOST_GROWTH)
+        return _Fetched(0, is_more=False)
+
+    async def _ask(self, most: int) -> GetReply:
+        with self._meter.request(self._reader.partition_id) as span:
+            token = await self._cursor()
+            query = urlencode(
+                {
+                    "partition-cursor": token,
+                    "max_fetch_bytes": most,
+                    "app_name": self._settings.app,
+                }
+            )
+            self._stats.fetches += 1
+            exchanged = await self._exchange.send(
+                Records.get, query=query, content_type=self._codec.content_type
+            )
+            answer = exchanged.answer
+            codec = codec_for(answer.headers.get("Content-Type", ""))
+            try:
+                reply = codec.decode_get_reply(answer.body)
+            except msgspec.MsgspecError as exc:
+                raise DecodeError(
+                    f"{self._reader.partition_id}: the answer ({len(answer.body)} bytes) is no"
+                    f" {codec.name} of records",
+                    status=answer.status,
+                    head=answer.body,
+                ) from exc
+            span.set(records=len(reply.records), bytes=len(answer.body))
+        return reply
 
     async def _cursor(self) -> str:
         loop = asyncio.get_running_loop()
@@ -178,6 +230,9 @@ class Poller:
         partition_id = self._reader.partition_id
         for record in records:
             record.partition_id = partition_id
+        if (deserializer := self._settings.deserializer) is not None:
+            for record in records:
+                record.deserializer = deserializer
         following = records[-1].sequence_number + 1
         size = sum([len(record.data) for record in records])
         held = size + _RECORD_BYTES * len(records)
@@ -228,4 +283,4 @@ class Poller:
         )
         self._tries += 1
         self._stats.retries += 1
-        await asyncio.sleep(0 if at_once else random.uniform(0, longest / 1000))  # noqa: S311
+        await self._rest(0 if at_once else random.uniform(0, longest / 1000))  # noqa: S311

@@ -19,13 +19,14 @@ class Progress:
     def __init__(self, position: int, committed: int | None) -> None:
         self.handed_out = self.finished = position
         self.committed = committed
+        self._begun_at = position
         self._rewound = committed is None
         self._in_doubt = False
 
     @property
-    def may_be_stored(self) -> bool:
-        """Whether the service may hold a checkpoint."""
-        return self.committed is not None or self._in_doubt
+    def is_uncommitted(self) -> bool:
+        """Whether records were handed out that no commit covers yet."""
+        return self.handed_out > (self._begun_at if self.committed is None else self.committed)
 
     def hand_out(self, first: int, following: int) -> None:
         """Note that the records from `first` to before `following` are with the user.
@@ -48,7 +49,7 @@ class Progress:
 
     def seek(self, position: int) -> None:
         """Start anew elsewhere: the one case where a commit may go backwards."""
-        self.handed_out = self.finished = position
+        self.handed_out = self.finished = self._begun_at = position
         self._rewound = True
 
     def due(self) -> int | None:

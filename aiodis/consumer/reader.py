@@ -1,12 +1,17 @@
 """One partition as the consumer holds it: place, marks, and the batches fetched ahead."""
 
 from collections import deque
+from collections.abc import Callable
 
 from aiodis.consumer.cursor import PartitionCursor
 from aiodis.consumer.progress import Progress
 from aiodis.record import Batch, ReceivedRecord
 
 __all__ = ["Reader"]
+
+
+def _nothing() -> None:
+    pass
 
 
 class Reader:
@@ -23,15 +28,34 @@ class Reader:
         self.batches: deque[Batch] = deque()
         self._sizes: deque[int] = deque()
         self.paused = False
+        self.behind = False
+        """Whether others have to be drained first (`partition_order="parent_first"`)."""
+        self.leaving = False
+        """Whether it is handed over to another member, or lost: it never comes back as it is."""
+        self.gone = False
+        """Whether it has expired: what was fetched is all that comes."""
         self.busy = False
         """Whether a handler of `run` works on this partition."""
+        self.full = False
+        """Whether `run` has as much of it as it works on at once."""
+        self.timestamp = 0
+        """When the last record was written that was handed out, in ms; 0 before the first."""
+        self.end = 0
+        """Where the service said that the partition ends, when it was looked up last."""
         self.moves = 0
         """Grows with each seek of the user: what was taken before it does not come back."""
+        self.on_room: Callable[[], None] = _nothing
+        """Tells the poller that a batch was taken."""
+
+    @property
+    def withheld(self) -> bool:
+        """Whether nothing of it may be given to the user, whatever is there."""
+        return self.paused or self.behind or self.leaving
 
     @property
     def readable(self) -> bool:
         """Whether the user may be given something now."""
-        return bool(self.batches) and not self.paused and not self.busy
+        return bool(self.batches) and not self.full and not self.withheld
 
     def add(self, batch: Batch, size: int) -> None:
         """Keep a fetched batch that holds `size` bytes of memory."""
@@ -49,6 +73,7 @@ class Reader:
             self._return(rest, batch.next_sequence_number)
             following = rest[0].sequence_number
             batch = Batch(batch.partition_id, batch.records[:max_records], following)
+        self.timestamp = batch.records[-1].timestamp
         self.progress.hand_out(batch.records[0].sequence_number, batch.next_sequence_number)
         return batch, size
 

@@ -1,4 +1,4 @@
-"""The table of all metrics and spans, which producer, adapters, docs and tests read.
+"""The table of all metrics and spans, which producer, consumer, adapters, docs and tests read.
 
 A metric's name is `<part>_<what>`; what a backend wants besides, such as a prefix or
 `_total`, is its adapter's business. What a label may say is bounded: by the account
@@ -23,7 +23,7 @@ from aiodis.errors import (
 __all__ = ["METRICS", "SPANS", "Kind", "Label", "Metric", "SpanRow", "Unit", "request_outcome"]
 
 Kind = Literal["counter", "histogram", "gauge"]
-Unit = Literal["records", "requests", "bytes", "seconds", "ratio"]
+Unit = Literal["records", "requests", "bytes", "seconds", "ratio", "partitions"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +117,13 @@ OUTCOME: Final = Label(
         "cancelled",
         "crashed",
     ),
+)
+
+CHANGE: Final = Label("change", "what happened to a partition", ("assigned", "revoked", "lost"))
+ENDING: Final = Label(
+    "ending",
+    "how a record was finished",
+    ("handled", "dead_letter", "skipped"),
 )
 
 # Bounds of buckets
@@ -231,6 +238,101 @@ PRODUCER_PACE_SHARE: Final = Metric(
     "Share of the partition's limits that the producer allows itself, 0 to 1.",
 )
 
+# Metrics of the consumer
+
+CONSUMER_RECORDS_FETCHED: Final = Metric(
+    "consumer_records_fetched",
+    "counter",
+    "records",
+    (STREAM,),
+    "Records that reads brought, also those that are fetched again after a pause or a seek.",
+)
+CONSUMER_BYTES_FETCHED: Final = Metric(
+    "consumer_bytes_fetched", "counter", "bytes", (STREAM,), "Their data, before base64."
+)
+CONSUMER_REQUESTS: Final = Metric(
+    "consumer_requests",
+    "counter",
+    "requests",
+    (STREAM, OUTCOME),
+    "Reads and the cursors for them, that ended.",
+)
+CONSUMER_REQUEST_SECONDS: Final = Metric(
+    "consumer_request_seconds",
+    "histogram",
+    "seconds",
+    (STREAM,),
+    "Time of a read, with its cursor if it needed one and the retries of the HTTP core.",
+    _SECONDS,
+)
+CONSUMER_BATCH_RECORDS: Final = Metric(
+    "consumer_batch_records",
+    "histogram",
+    "records",
+    (STREAM,),
+    "Records that a read brought; empty reads are not in it.",
+    _RECORDS,
+)
+CONSUMER_BUFFER_BYTES: Final = Metric(
+    "consumer_buffer_bytes",
+    "gauge",
+    "bytes",
+    (STREAM,),
+    "Memory taken of `prefetch_bytes`, at the latest read.",
+)
+CONSUMER_LAG_RECORDS: Final = Metric(
+    "consumer_lag_records",
+    "gauge",
+    "records",
+    (STREAM, PARTITION),
+    "Records not handed out yet, whenever the partitions are looked up.",
+)
+CONSUMER_PARTITIONS: Final = Metric(
+    "consumer_partitions", "gauge", "partitions", (STREAM,), "Partitions that this member reads."
+)
+CONSUMER_PARTITION_CHANGES: Final = Metric(
+    "consumer_partition_changes",
+    "counter",
+    "partitions",
+    (STREAM, CHANGE),
+    "Partitions that came to this member, or went.",
+)
+CONSUMER_RECORDS_HANDLED: Final = Metric(
+    "consumer_records_handled",
+    "counter",
+    "records",
+    (STREAM, ENDING),
+    "Records that `run` has finished.",
+)
+CONSUMER_HANDLER_RETRIES: Final = Metric(
+    "consumer_handler_retries",
+    "counter",
+    "records",
+    (STREAM,),
+    "Calls of a handler that failed and were made again.",
+)
+CONSUMER_HANDLER_SECONDS: Final = Metric(
+    "consumer_handler_seconds",
+    "histogram",
+    "seconds",
+    (STREAM,),
+    "Time that handlers took for a batch of a partition.",
+    _SECONDS,
+)
+CONSUMER_COMMITS: Final = Metric(
+    "consumer_commits", "counter", "requests", (STREAM,), "Checkpoints that were committed."
+)
+CONSUMER_COMMITS_FAILED: Final = Metric(
+    "consumer_commits_failed", "counter", "requests", (STREAM,), "Commits that failed."
+)
+CONSUMER_RESETS: Final = Metric(
+    "consumer_resets",
+    "counter",
+    "partitions",
+    (STREAM,),
+    "Positions that had left their partition and followed `offset_reset`.",
+)
+
 METRICS: Final = tuple(row for row in globals().values() if isinstance(row, Metric))
 
 # Spans
@@ -262,6 +364,35 @@ SPANS: Final[Mapping[str, SpanRow]] = {
             ("stream", "delivered", "failed", "pending"),
             "Take no more, flush, and fail the rest.",
         ),
+        SpanRow(
+            "consumer.start", ("stream", "partitions"), "Read the checkpoints and begin to poll."
+        ),
+        SpanRow(
+            "consumer.request",
+            ("stream", "partition", "records", "bytes", "outcome"),
+            "Read once, with a cursor if it needs one and the retries of the HTTP core.",
+            kind="client",
+            background=True,
+        ),
+        SpanRow(
+            "consumer.handle",
+            ("stream", "partition", "records"),
+            "Let handlers work on a batch.",
+            background=True,
+        ),
+        SpanRow(
+            "consumer.commit",
+            ("stream", "partitions"),
+            "Commit what is finished.",
+            background=True,
+        ),
+        SpanRow(
+            "consumer.hand_over",
+            ("stream", "partitions"),
+            "Let partitions go to another member.",
+            background=True,
+        ),
+        SpanRow("consumer.close", ("stream",), "Let handlers end, commit, leave."),
     )
 }
 

@@ -28,6 +28,7 @@ _UNITS: Final[dict[Unit, str]] = {
     "bytes": "By",
     "seconds": "s",
     "ratio": "1",
+    "partitions": "{partition}",
 }
 _KINDS: Final = {"client": trace.SpanKind.CLIENT, "internal": trace.SpanKind.INTERNAL}
 

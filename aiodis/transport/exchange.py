@@ -178,13 +178,14 @@ class Exchange:
                 return token, token
             case IAMPassword():
                 password = PasswordIdentity(
-                    credentials, settings, carry=self._ask_for_token, clock=self._service_time
+                    credentials, settings, carry=self._ask_for_token, clock=self.service_time
                 )
                 return password, password
             case _:
                 assert_never(credentials)
 
-    def _service_time(self) -> float:
+    def service_time(self) -> float:
+        """Give the service's time in seconds since the epoch, as its answers show it."""
         return self._wall_clock() + self._skew.offset
 
     async def _ask_for_token(self, request: Outgoing) -> Answer:

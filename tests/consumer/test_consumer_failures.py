@@ -93,8 +93,8 @@ async def test_a_failure_in_the_very_moment_of_the_timeout_is_raised_as_it_is():
         await asyncio.sleep(0)
 
         def fail():
-            consumer._failure = refusal("DIS.4301")
-            consumer._arrived.set()
+            consumer._shelf.failure = refusal("DIS.4301")
+            consumer._shelf.wake()
 
         loop.call_at(loop.time() + 5, fail)
         with pytest.raises(NotFoundError):
@@ -149,12 +149,12 @@ async def test_small_records_count_what_they_hold():
         gc.collect()
         held = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
-        counted = consumer._budget.limit - consumer._budget.free
+        counted = consumer._shelf.budget.limit - consumer._shelf.budget.free
         assert 0.5 < held / counted < 1.5
         assert await drain(consumer) == [b"%d" % i for i in range(30_000)]
         consumer.pause()  # so that no fetch is under way
         await asyncio.sleep(1)
-        assert consumer._budget.free == consumer._budget.limit
+        assert consumer._shelf.budget.free == consumer._shelf.budget.limit
 
 
 async def test_what_is_ready_is_listed_once_however_often_it_is_fetched():
@@ -164,7 +164,7 @@ async def test_what_is_ready_is_listed_once_however_often_it_is_fetched():
         for _ in range(30):
             await anext(consumer)
             await asyncio.sleep(0.1)
-            assert len(consumer._ready) <= 1
+            assert len(consumer._shelf._turns) <= 1
 
 
 async def test_all_memory_is_free_again_after_seeks_and_pauses():
@@ -186,4 +186,4 @@ async def test_all_memory_is_free_again_after_seeks_and_pauses():
         await drain(consumer)
         consumer.pause()
         await asyncio.sleep(60)
-        assert consumer._budget.free == consumer._budget.limit
+        assert consumer._shelf.budget.free == consumer._shelf.budget.limit

@@ -81,14 +81,14 @@ async def test_a_handler_that_is_cancelled_before_it_began_leaves_its_partition_
             raise LookupError
 
     async with consumer_of(service) as consumer:
-        ordinary = consumer._add_ready
+        ordinary = consumer._shelf.offer
 
         def arrived(reader):
             if reader.partition_id == P1:
                 reached.set()
             ordinary(reader)
 
-        for poller in consumer._pollers.values():
+        for poller in consumer._following._pollers.values():
             poller._on_batch = arrived
         running = asyncio.create_task(consumer.run(handler, retries=0))
         await asyncio.sleep(5)

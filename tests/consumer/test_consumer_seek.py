@@ -181,7 +181,7 @@ async def test_after_a_reset_the_position_and_the_lag_are_of_the_new_place():
     async with consumer_of(service) as consumer:
         await asyncio.sleep(5)
         assert consumer.position() == {P0: 9}
-        assert await consumer.lag() == {P0: 0}
+        assert await consumer.lag() == {P0: (0, 0)}
 
 
 async def test_a_pause_after_a_reset_to_latest_loses_nothing():
@@ -234,7 +234,7 @@ def two_full_partitions() -> ScriptedService:
 async def test_a_partition_that_is_paused_while_it_waits_for_room_takes_none():
     async with consumer_of(two_full_partitions(), prefetch_bytes=MIB, rate_limit="off") as consumer:
         await asyncio.sleep(1)
-        (fetched,) = [pid for pid, reader in consumer._readers.items() if reader.batches]
+        (fetched,) = [pid for pid, reader in consumer._shelf.readers.items() if reader.batches]
         consumer.pause(P1 if fetched == P0 else P0)
         given = []
         while batches := await consumer.getmany(timeout=30):

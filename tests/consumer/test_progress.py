@@ -72,12 +72,14 @@ class TestDue:
         progress.commit(6)
         assert progress.due() is None
 
-    def test_a_checkpoint_may_be_stored_once_a_commit_was_on_its_way(self):
-        assert Progress(5, 5).may_be_stored
+    def test_what_was_handed_out_is_uncommitted_until_a_commit_covers_it(self):
         progress = Progress(5, None)
-        assert not progress.may_be_stored
-        progress.doubt()
-        assert progress.may_be_stored
+        assert not progress.is_uncommitted
+        progress.hand_out(5, 8)
+        progress.finish(8)
+        assert progress.is_uncommitted
+        progress.commit(8)
+        assert not progress.is_uncommitted
 
     def test_records_that_aged_out_are_passed_over(self):
         progress = Progress(0, 0)

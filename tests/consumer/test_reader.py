@@ -92,8 +92,8 @@ class TestReadable:
         reader.take()
         assert not reader.readable
 
-    @pytest.mark.parametrize("name", ["paused", "busy"])
-    def test_a_paused_or_busy_one_is_not(self, name):
+    @pytest.mark.parametrize("name", ["paused", "full", "behind", "leaving"])
+    def test_one_that_is_withheld_or_full_is_not(self, name):
         reader = reader_of([0])
         setattr(reader, name, True)
         assert not reader.readable

@@ -151,7 +151,7 @@ async def test_a_partition_that_expired_and_came_back_is_read_again(dis, clock):
         await dis.streams.scale(stream_name="events", target_partition_count=2)
         clock.advance(hours=25)
         async with asyncio.timeout(20):
-            while "shardId-0000000002" in consumer._pollers:
+            while "shardId-0000000002" in consumer._following._pollers:
                 await consumer.getmany(timeout=0.01)
         await dis.streams.scale(stream_name="events", target_partition_count=3)
         await producer.send_and_wait(b"after", partition_id="2")

@@ -99,7 +99,7 @@ class TestMetrics:
         for row in METRICS:
             metric = told["aiodis." + row.name.replace("_", ".", 1)]
             assert metric.description == row.help
-            assert metric.unit in {"{record}", "{request}", "By", "s", "1"}
+            assert metric.unit in {"{record}", "{request}", "{partition}", "By", "s", "1"}
 
     def test_the_meter_is_aiodis_in_its_version(self, backend, observer):
         observer.count(PRODUCER_RECORDS_DELIVERED, stream="a")

@@ -121,7 +121,7 @@ class World:
         assert number == expected or expected < number <= self.service.oldest[n]
 
     def check_marks(self) -> None:
-        for pid, reader in self.consumer._readers.items():
+        for pid, reader in self.consumer._shelf.readers.items():
             n = partition_number(pid)
             unfinished = self.in_hand[n] or [max(self.expected[n], self.service.oldest[n])]
             assert (reader.progress.due() or 0) <= unfinished[0]
@@ -178,7 +178,7 @@ class World:
 
     async def pause(self, number):
         n = self.choose(number)
-        if partition_name(n) in self.consumer._readers:
+        if partition_name(n) in self.consumer._shelf.readers:
             self.consumer.pause(partition_name(n))
             self.paused.add(n)
 
@@ -194,7 +194,7 @@ class World:
 
     async def seek(self, number, where):
         n = self.choose(number)
-        if partition_name(n) in self.consumer._pollers:
+        if partition_name(n) in self.consumer._following._pollers:
             oldest, end = self.service.oldest[n], self.service.next(n)
             self.expected[n] = oldest + (end - oldest) * where // 5
             self.in_hand[n].clear()
@@ -223,7 +223,7 @@ class Reading(World):
             assert self.expected[n] == end or self.service.oldest[n] == end
         self.consumer.pause()  # so that no fetch is under way
         await asyncio.sleep(60)
-        assert self.consumer._budget.free == self.consumer._budget.limit
+        assert self.consumer._shelf.budget.free == self.consumer._shelf.budget.limit
         await self.close()
 
     def given(self, partition_id: str, number: int) -> None:
@@ -323,7 +323,7 @@ class Handling(World):
             raise
         self.at_work.add(n)
         self.expected[n] = record.sequence_number
-        moves = self.consumer._readers[record.partition_id].moves
+        moves = self.consumer._shelf.readers[record.partition_id].moves
         seconds, fails = (0, False) if self.calm else next(self.works)
         try:
             await asyncio.sleep(seconds)
@@ -331,7 +331,7 @@ class Handling(World):
             self.at_work.discard(n)
         if fails:
             raise ValueError
-        if self.consumer._readers[record.partition_id].moves == moves:
+        if self.consumer._shelf.readers[record.partition_id].moves == moves:
             self.expected[n] = record.sequence_number + 1
 
 

@@ -88,6 +88,9 @@ class ScriptedService:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    def service_time(self) -> float:
+        return self._now()
+
     async def call(self, operation, request):
         await self._travel(None)
         if self.gone:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import NamedTuple, Protocol
 
 from aiodis.config import ConsumerSettings
+from aiodis.record import Fence
 from aiodis.transport.exchange import Exchange
 
 __all__ = ["Coordinator", "Fence", "Host", "Seat"]
@@ -22,13 +23,6 @@ class Seat(NamedTuple):
     settings: ConsumerSettings
 
 
-class Fence(NamedTuple):
-    """What a commit carries, so that the service refuses it from a member that lost its place."""
-
-    client_id: str
-    generation_id: int
-
-
 class Host(Protocol):
     """The consumer as its coordinator sees it. Called from the event loop."""
 
@@ -37,6 +31,8 @@ class Host(Protocol):
 
         Those that it reads already go on: so is told that an ownership which had
         lapsed was confirmed. Those that are not readable yet begin when they are.
+        None at all is told too, since `wait_ready` waits for the first call. By then
+        `held_until` has to say that they are held.
         """
 
     async def revoke(self, partition_ids: Collection[str]) -> None:
