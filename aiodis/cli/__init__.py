@@ -1,14 +1,18 @@
 """The command line. Needs the extra `cli`."""
 
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 __all__ = ["main"]
 
 
-def main() -> None:
-    """Run the command `aiodis`."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command `aiodis`, and exit as `aiodis.cli.outcome.EXIT_CODES` says."""
     try:
         from aiodis.cli.app import app  # noqa: PLC0415 - typer may be missing
     except ModuleNotFoundError as exc:
         sys.exit(f"aiodis: the command line needs {exc.name}: install aiodis[cli]")
-    app(prog_name="aiodis")
+    from aiodis.cli.outcome import exit_of  # noqa: PLC0415
+
+    sys.exit(exit_of(lambda: app(arguments, prog_name="aiodis", standalone_mode=False)))
