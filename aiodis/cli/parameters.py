@@ -70,9 +70,7 @@ def parameters(row: Operation[Any, Any]) -> list[Parameter]:
     Records have options of their own (`rows`).
     """
     made = [
-        _parameter(name, info)
-        for name, info in _fields(row)
-        if not _holds_records(info.annotation)
+        _parameter(name, info) for name, info in _fields(row) if not _holds_records(info.annotation)
     ]
     return sorted(made, key=lambda parameter: not parameter.required)
 
@@ -102,7 +100,12 @@ def _parameter(name: str, info: FieldInfo) -> Parameter:
     bare, metadata = _strip(info.annotation, info.metadata)
     kind, metavar, read, hint = _kind(bare)
     is_list = get_origin(kind) is list
-    notes = [info.description or MEANINGS.get(name, ""), hint, _limits(metadata, is_list=is_list)]
+    words = f"{name[:1].upper()}{name[1:].replace('_', ' ')}."
+    notes = [
+        info.description or MEANINGS.get(name, words),
+        hint,
+        _limits(metadata, is_list=is_list),
+    ]
     default = None if info.is_required() else info.get_default(call_default_factory=True)
     if default not in (None, False):
         notes.append(f"Default: {default}.")
@@ -152,11 +155,8 @@ def _kind(bare: Any) -> _Kind:
     if all(_is_plain(_strip(member, ())[0]) for member in _members(bare)):
         is_own = bare in {bool, int, float}
         return _Kind(bare, None, _as_is) if is_own else _Kind(str, "TEXT", _as_is)
-    if _is_model_of(bare, "key", "value"):
-        return _Kind(str, "KEY=VALUE|JSON|@FILE", _read_pair)
-    if _is_model_of(bare, "key", "values"):
-        return _Kind(str, "KEY=VALUE,VALUE|JSON|@FILE", _read_choice_of_values)
-    return _Kind(str, "JSON|@FILE", _read_json, _shape(bare))
+    short = _SHORT.get(_field_names(bare))
+    return short or _Kind(str, "JSON|@FILE", _read_json, _shape(bare))
 
 
 def _is_plain(bare: Any) -> bool:
@@ -174,7 +174,7 @@ def _choice(values: dict[str, Any]) -> _Kind:
 def _many(item: Any) -> _Kind:
     """Give an option that may be repeated; JSON and files may also hold several at once."""
     kind = _kind(item)
-    if kind.read in {_read_json, _read_pair, _read_choice_of_values}:
+    if kind.read in {_read_json, _read_pair, _read_values}:
         hint = f"May be repeated. {kind.hint}".strip()
         return _Kind(list[str], kind.metavar, lambda texts: _flat(map(kind.read, texts)), hint)
     return _Kind(
@@ -189,9 +189,9 @@ def _flat(values: Any) -> list[Any]:
     return [item for value in values for item in (value if isinstance(value, list) else [value])]
 
 
-def _is_model_of(bare: Any, *names: str) -> bool:
+def _field_names(bare: Any) -> frozenset[str]:
     is_model = isinstance(bare, type) and issubclass(bare, BaseModel)
-    return is_model and bare.model_fields.keys() == set(names)
+    return frozenset(bare.model_fields) if is_model else frozenset()
 
 
 def _read_pair(text: str) -> Any:
@@ -201,11 +201,18 @@ def _read_pair(text: str) -> Any:
     return {"key": key, "value": value} if separator else {"key": key}
 
 
-def _read_choice_of_values(text: str) -> Any:
+def _read_values(text: str) -> Any:
     if text.startswith(("@", "{", "[")):
         return _read_json(text)
     key, _, values = text.partition("=")
     return {"key": key, "values": values.split(",") if values else []}
+
+
+_SHORT: Final = {
+    frozenset({"key", "value"}): _Kind(str, "KEY=VALUE|JSON|@FILE", _read_pair),
+    frozenset({"key", "values"}): _Kind(str, "KEY=VALUE,VALUE|JSON|@FILE", _read_values),
+}
+"""Shorter forms than JSON, by the names of a model's fields."""
 
 
 def _read_json(text: str) -> Any:
@@ -279,10 +286,12 @@ def _flat_limits(metadata: Sequence[Any]) -> list[Any]:
 # it, and a field that is in neither is told by its type and its limits.
 MEANINGS: Final[dict[str, str]] = {
     "app_name": "The app.",
+    "accelerate": "Wait less for other members: for a group of one.",
     "auto_scale_enabled": "Whether the service scales the stream by itself.",
     "auto_scale_max_partition_count": "The most partitions that scaling by itself makes.",
     "auto_scale_min_partition_count": "The fewest partitions that scaling by itself leaves.",
     "checkpoint_type": "The kind of checkpoint.",
+    "client_id": "The member of the group.",
     "compression_format": "How dump files are compressed.",
     "csv_properties": "How CSV data is separated.",
     "cursor_type": "Where the cursor starts.",
@@ -290,11 +299,17 @@ MEANINGS: Final[dict[str, str]] = {
     "data_schema": "The Avro schema of the data, as JSON text.",
     "data_type": "What the records hold.",
     "exist_ok": "Be content when it exists already.",
+    "generation": "The generation that was known last.",
+    "generation_id": "The generation that this member holds the partition in.",
+    "key": "The tag's key.",
     "limit": "The most entries in one answer.",
     "limit_partitions": "The most partitions in one answer.",
     "max_fetch_bytes": "The most bytes of data in one answer, before base64.",
     "metadata": "Text to keep with the checkpoint.",
     "missing_ok": "Be content when it does not exist.",
+    "not_tags": "Not the streams that match all of these.",
+    "not_tags_any": "Not the streams that match any of these.",
+    "offset": "The place of the first entry.",
     "partition_count": "How many partitions.",
     "partition_cursor": "The cursor to read at.",
     "partition_id": "The partition, such as 0 or shardId-0000000000.",
@@ -304,6 +319,11 @@ MEANINGS: Final[dict[str, str]] = {
     "start_stream_name": "Start behind this stream.",
     "starting_sequence_number": "The sequence number that cursor types with SEQUENCE start at.",
     "stream_id": "The stream's id.",
+    "stream_ids": "The streams, by their ids.",
+    "stream_names": "The streams.",
+    "stream_pattern": "All streams whose name this pattern matches.",
+    "tag": "The tag.",
+    "tags_any": "Streams that match at least one of these.",
     "stream_name": "The stream.",
     "stream_type": "How much a partition takes: COMMON 1 MB/s, ADVANCED 5 MB/s.",
     "sys_tags": "The enterprise project of the stream.",

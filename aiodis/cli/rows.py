@@ -151,7 +151,7 @@ def _argument_type(name: str) -> Any:
     return Annotated[
         str | None,
         typer.Argument(
-            metavar=f"[{name.upper()}]",
+            metavar=name.upper(),
             help=f"The same as {option_name(name)}.",
             show_default=False,
         ),
@@ -308,11 +308,19 @@ _HELP_OF: Final = {
     "streams": "Streams: make, list, describe, scale and delete them.",
     "apps": "Apps, which checkpoints belong to.",
     "checkpoints": "Checkpoints, a call at a time; see also aiodis checkpoint and aiodis lag.",
+    "groups": "Consumer groups, a call at a time; consumers make these by themselves.",
+    "policies": "Permission policies, which share streams with other accounts.",
+    "tags": "Tags of streams; a stream goes by its id here.",
     "records": "Records and cursors, a call at a time; see also aiodis put and aiodis tail.",
 }
 
 _SUMMARIES: Final = {
     "streams.scale": "Change how many partitions a stream has.",
+    "tags.add_batch": "Add several tags to a stream.",
+    "tags.count": "Count the streams that have tags.",
+    "tags.delete_batch": "Delete several tags of a stream.",
+    "tags.find": "Find streams by their tags and names.",
+    "tags.list_region": "List the tags of all streams.",
     "streams.update": "Change a stream's retention, data type, schema or scaling.",
     "apps.describe_state": "Show how far an app is in a stream; see also aiodis lag.",
     "records.put": "Put records with one request; see also aiodis put.",
@@ -341,7 +349,7 @@ def _help(row: Operation[Any, Any]) -> str:
     """Say what a row does: its name in words, what its request says, and its route."""
     chapter, name = row.name.split(".")
     said = inspect.getdoc(row.request) or ""
-    said = re.sub(rf"^Parameters of `{row.name}`[.;]?", "", said).strip()
+    said = re.sub(rf"^Parameters of `{row.name}`[.;:]?", "", said).strip()
     said = " ".join(said.replace("`", "").split())
     said = f" {said[:1].upper()}{said[1:]}" if said else ""
     return f"{_SUMMARIES.get(row.name) or _summary(chapter, name)}{said}"
