@@ -350,7 +350,7 @@ def _help(row: Operation[Any, Any]) -> str:
     chapter, name = row.name.split(".")
     said = inspect.getdoc(row.request) or ""
     said = re.sub(rf"^Parameters of `{row.name}`[.;:]?", "", said).strip()
-    said = " ".join(said.replace("`", "").split())
+    said = " ".join(re.sub(r"[`*]", "", said).split())
     said = f" {said[:1].upper()}{said[1:]}" if said else ""
     return f"{_SUMMARIES.get(row.name) or _summary(chapter, name)}{said}"
 
