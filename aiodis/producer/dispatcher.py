@@ -47,11 +47,12 @@ class _Job:
 
 
 class _Answered(NamedTuple):
-    """The answer to one request. `ambiguous`: an earlier try may have been carried out too."""
+    """The answer to one request, and what earlier tries met, as in `Exchanged`."""
 
     results: Sequence[RecordResult]
     attempts: int
     ambiguous: bool
+    throttled: bool
     is_clean: bool
 
 
@@ -170,6 +171,8 @@ class Dispatcher:
         self._ledger.meter.took(now - begun, now - oldest)
         start = 0
         for job in jobs:
+            if answered.throttled:
+                job.entries[0].route.lane.slow_down()
             part = answered.results[start : start + len(job.entries)]
             start += len(job.entries)
             if not job.done.done():  # else its lane is gone, and its records have their outcome
@@ -195,7 +198,7 @@ class Dispatcher:
         ledger.meter.buffered(ledger.buffer.limit - ledger.buffer.free)
         counts = [len(batch) for batch in batches]
         with ledger.meter.request(counts, len(body)) as span:
-            answer, attempts, ambiguous = await self._exchange.send(
+            answer, attempts, ambiguous, throttled = await self._exchange.send(
                 Records.put,
                 body=body,
                 deadline=deadline,
@@ -205,7 +208,7 @@ class Dispatcher:
             results = self._read(answer, sum(counts))
             span.set(attempts=attempts)
         is_clean = isinstance(results[0], RecordMetadata)
-        return _Answered(results, attempts, ambiguous, is_clean)
+        return _Answered(results, attempts, ambiguous, throttled, is_clean)
 
     def _read(self, answer: Answer, count: int) -> Sequence[RecordResult]:
         codec = codec_for(answer.headers.get("Content-Type", ""))

@@ -163,7 +163,7 @@ class Lane:
             if nexts is None:
                 return
             if Next.THROTTLED in nexts:
-                self._slow_down()
+                self.slow_down()
             moved = [e for e, n in zip(entries, nexts, strict=True) if n is Next.REROUTE]
             again = (Next.RETRY, Next.THROTTLED)
             entries = [e for e, n in zip(entries, nexts, strict=True) if n in again]
@@ -176,7 +176,8 @@ class Lane:
                 await self._pause(tries, entries)
                 tries += 1
 
-    def _slow_down(self) -> None:
+    def slow_down(self) -> None:
+        """Take in that the service found this partition's pace too fast."""
         if self._limiter is not None:
             self._limiter.throttled()
 

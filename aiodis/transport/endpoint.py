@@ -51,11 +51,16 @@ _MAX_HOLD_S: Final = 60.0
 
 
 class Exchanged(NamedTuple):
-    """An answer that says yes. `ambiguous`: an earlier try may have been carried out too."""
+    """An answer that says yes, and what came before.
+
+    `ambiguous`: an earlier try may have been carried out too. `throttled`: an earlier one was
+    refused as a whole for a partition's limit (DIS.4303).
+    """
 
     answer: Answer
     attempts: int
     ambiguous: bool
+    throttled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ class Endpoint:
         while True:
             met = await self._try(story, identity)
             if isinstance(met, Answer):
-                return Exchanged(met, len(story.attempts) + 1, story.ambiguous)
+                return Exchanged(met, len(story.attempts) + 1, story.ambiguous, story.was_throttled)
             story.add(met)
             await self._prepare_next(story, identity, met)
 

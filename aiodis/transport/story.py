@@ -21,6 +21,7 @@ class Story:
         self.attempts: list[str] = []
         self.last: Failure | None = None
         self.ambiguous = False
+        self.was_throttled = False
         self.was_renewed = False
         self.was_signed_again = False
         self.signed_with = 0.0
@@ -30,11 +31,11 @@ class Story:
         """Take in what a try met."""
         self.last = error
         self.ambiguous |= may_have_been_carried_out(self.request.method, error)
-        self.attempts.append(
-            str(error)
-            if isinstance(error, TransportError)
-            else f"{error.code} (HTTP {error.status})"
-        )
+        if isinstance(error, TransportError):
+            self.attempts.append(str(error))
+        else:
+            self.attempts.append(f"{error.code} (HTTP {error.status})")
+            self.was_throttled |= error.code == "DIS.4303"
 
     def end(self, error: Failure) -> Failure:
         """Give the error to raise, with the story on it."""

@@ -310,3 +310,15 @@ async def test_a_server_killed_in_the_middle_has_what_the_receipts_say(tmp_path,
 @orderings
 async def test_a_server_killed_many_times_has_what_the_receipts_say(tmp_path, ordering):
     await kill_under_load(tmp_path, ordering, rounds=25, seed=22)
+
+
+async def test_a_request_throttled_as_a_whole_slows_its_partitions_down():
+    async with LocalDIS() as server, DISClient(**server.client_settings) as dis:
+        await dis.streams.create(stream_name="events", partition_count=2)
+        server.faults.push("records.put", error="DIS.4303")
+        async with dis.producer("events") as producer:
+            throttled = await producer.send_and_wait(b"x", partition_id="0")
+            assert throttled.attempts == 2
+            await producer.send_and_wait(b"x", partition_id="1")
+            shares = [lane._limiter.share for lane in producer._lanes._by_partition.values()]
+        assert shares[0] < 1 == shares[1]
