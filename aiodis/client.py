@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from aiodis.api import Apps, Checkpoints, Groups, Metrics, Policies, Records, Streams, Tags
+from aiodis.api.projects import Project
 from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
 from aiodis.consumer import Consumer
 from aiodis.credentials import Credentials
@@ -135,6 +136,20 @@ class DISClient:
         )
         self._made.add(consumer)
         return consumer
+
+    async def projects(self, name: str | None = None) -> list[Project]:
+        """Ask IAM for the projects that the credentials open, or for those of a name.
+
+        A client without a `project_id` asks for the one of its region by itself.
+        *Seen in the SDK*: the vendor's clients find their project that way. Cancelling
+        it loses the answer and nothing else.
+
+        Raises:
+            ServiceError: the answer says no.
+            TransportError: no complete answer came.
+            DecodeError: the answer could not be read.
+        """
+        return await self._exchange.projects(name)
 
     async def close(self) -> None:
         """Close what this client made and was not closed yet, all at once, then the session.

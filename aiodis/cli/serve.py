@@ -31,6 +31,10 @@ def serve(
     secret_key: Annotated[
         str, typer.Option(help="Throwaway secret key (SK) to accept.", show_default=False)
     ] = DEFAULT_SECRET_KEY,
+    accounts: Annotated[
+        Path | None,
+        typer.Option(help="File (JSON or TOML) of accounts, instead of one project and one key."),
+    ] = None,
     region: Annotated[
         str | None, typer.Option(help="Region that signatures must name; any, if not given.")
     ] = None,
@@ -43,13 +47,22 @@ def serve(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Let --host be reachable by other machines.")
     ] = False,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Serve https, with an authority made for the data folder.")
+    ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Serve https with this certificate (PEM).")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="The key of --tls-cert, where it is in another file.")
+    ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(help="File to write the endpoint to when ready.")
     ] = None,
 ) -> None:
     """Run an embedded DIS until SIGTERM or Ctrl-C.
 
-    Prints `aiodis: listening on http://HOST:PORT` when it is ready. What it
+    Prints `aiodis: listening on http://HOST:PORT` (or https) when it is ready. What it
     acknowledged survives `kill -9`. Without keys of your own it accepts a
     built-in pair that everyone knows.
     """
@@ -65,8 +78,13 @@ def serve(
             anonymous=anonymous,
             limits=not no_limits,
             allow_remote=allow_remote,
+            accounts=accounts,
+            tls=tls,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
         )
-        asyncio.run(_serve(server, ready_file, show_keys=secret_key == DEFAULT_SECRET_KEY))
+        show_keys = accounts is None and secret_key == DEFAULT_SECRET_KEY
+        asyncio.run(_serve(server, ready_file, show_keys=show_keys))
     except DISError as exc:
         sys.exit(f"aiodis: {exc}")
 
@@ -83,6 +101,9 @@ async def _serve(server: LocalDIS, ready_file: Path | None, *, show_keys: bool) 
             stack.callback(ready_file.unlink, missing_ok=True)
         typer.echo(f"aiodis: listening on {server.endpoint}")
         sys.stdout.flush()
+        if server.ca_file is not None:
+            _say("clients trust this server by the authority in")
+            _say(f"  AIODIS_CA_FILE={server.ca_file}")
         if show_keys:
             _say("the built-in keys are in use; a client reads them from")
             _say(f"  AIODIS_ENDPOINT={server.endpoint} AIODIS_PROJECT_ID={server.project_id}")

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import errno
 import os
+import ssl
 import sys
 from contextlib import AsyncExitStack
 from functools import cache
@@ -30,6 +31,7 @@ from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity
 from aiodis.server.keeper import Keeper
 from aiodis.server.projects import Projects
+from aiodis.server.tls import TLSError, with_authority, with_files
 
 __all__ = [
     "DEFAULT_ACCESS_KEY",
@@ -77,6 +79,10 @@ class LocalDIS:
     in signatures only when it is given. `limits=False` lifts the traffic limits and the
     quotas; `anonymous=True` asks nobody for credentials. All time is the `clock`'s.
     Records that were acknowledged survive the end of the process, not a loss of power.
+
+    `tls=True` serves https with a certificate of an authority that is made for the data
+    folder; `ca_file` is what clients need to trust it. With `tls_cert`, a PEM file, and
+    `tls_key`, where the key is in another one, it serves https with those.
     """
 
     def __init__(
@@ -93,12 +99,17 @@ class LocalDIS:
         anonymous: bool = False,
         limits: bool = True,
         allow_remote: bool = False,
+        tls: bool = False,
+        tls_cert: Path | str | None = None,
+        tls_key: Path | str | None = None,
         clock: Clock | None = None,
     ) -> None:
         if not (allow_remote or is_loopback(host)):
             raise ConfigError(
                 f"host {host!r} opens the server to others: allow_remote=True (--allow-remote)"
             )
+        if tls_key is not None and tls_cert is None:
+            raise ConfigError("a tls_key needs its tls_cert")
         check_project_id(project_id)
         if accounts is None:
             accounts = Accounts.of_one(AccessKey(access_key, secret_key), project_id)
@@ -123,6 +134,11 @@ class LocalDIS:
         self._identity = Identity(accounts, self.region)
         self._gate = Gate(accounts, self._identity, region=region, anonymous=anonymous)
         self._changing = asyncio.Lock()
+        self.ca_file: Path | None = None
+        """The authority that clients are to trust, while a server with `tls` runs."""
+        self._has_tls = tls or tls_cert is not None
+        self._tls_cert = None if tls_cert is None else Path(tls_cert)
+        self._tls_key = None if tls_key is None else Path(tls_key)
         self._running: AsyncExitStack | None = None
         self._address: tuple[str, int] | None = None
 
@@ -136,7 +152,8 @@ class LocalDIS:
         if self._address is None:
             raise ClosedError("the server does not run")
         host, port = self._address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self._has_tls else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     @property
     def client_settings(self) -> dict[str, Any]:
@@ -158,11 +175,12 @@ class LocalDIS:
         return self._settings_of(caller)
 
     def _settings_of(self, caller: Caller) -> dict[str, Any]:
-        return {
+        settings = {
             "endpoint": self.endpoint,
             "project_id": caller.account.project_id,
             "credentials": credentials_of(caller),
         }
+        return settings | ({"ca_file": self.ca_file} if self.ca_file else {})
 
     async def start(self) -> Self:
         """Start. A server that runs goes on.
@@ -170,7 +188,7 @@ class LocalDIS:
         Cancelled, it gives back what it had taken.
 
         Raises:
-            StartError: the folder or the address cannot be used.
+            StartError: the folder, the address or the certificate cannot be used.
             CatalogDamagedError: the data folder's catalog cannot be read.
             LogDamagedError: a stream's log cannot be trusted.
         """
@@ -180,7 +198,8 @@ class LocalDIS:
                 async with AsyncExitStack() as stack:
                     projects = self._open(stack)
                     await stack.enter_async_context(Keeper(projects.agenda, self.clock))
-                    self._address = await self._listen(stack, projects)
+                    context = self._secure(stack)
+                    self._address = await self._listen(stack, projects, context)
                     self.recovery = projects.recovery
                     self._running = stack.pop_all()
         return self
@@ -227,7 +246,26 @@ class LocalDIS:
         stack.callback(projects.close)
         return projects
 
-    async def _listen(self, stack: AsyncExitStack, projects: Projects) -> tuple[str, int]:
+    def _secure(self, stack: AsyncExitStack) -> ssl.SSLContext | None:
+        if not self._has_tls:
+            return None
+        try:
+            if self._tls_cert is not None:
+                secured = with_files(self._tls_cert, self._tls_key)
+            else:
+                secured = with_authority(stack, self.path, self._host)
+        except TLSError as exc:
+            raise StartError(str(exc)) from exc
+        self.ca_file = secured.ca_file
+        stack.callback(self._forget_authority)
+        return secured.context
+
+    def _forget_authority(self) -> None:
+        self.ca_file = None
+
+    async def _listen(
+        self, stack: AsyncExitStack, projects: Projects, context: ssl.SSLContext | None
+    ) -> tuple[str, int]:
         front = Front(projects, self._gate, self._identity, self.clock, self.faults)
         runner = web.AppRunner(
             front.make_app(),
@@ -242,7 +280,7 @@ class LocalDIS:
         )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        site = web.TCPSite(runner, self._host, self._port, backlog=_BACKLOG)
+        site = web.TCPSite(runner, self._host, self._port, backlog=_BACKLOG, ssl_context=context)
         try:
             await site.start()
         except OSError as exc:

@@ -2,17 +2,16 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from random import random as _random
 from typing import Any, TypeVar, assert_never
 from urllib.parse import quote, urlencode, urlsplit
 
-import orjson
-
+from aiodis.api.projects import Project, decode_projects
 from aiodis.config import ClientSettings, is_loopback
 from aiodis.credentials import AccessKey, IAMPassword, StaticToken
-from aiodis.errors import ConfigError
+from aiodis.errors import ConfigError, DecodeError
 from aiodis.transport.endpoint import Endpoint, Exchanged, Shared
 from aiodis.transport.identity import (
     Anonymous,
@@ -107,6 +106,21 @@ class Exchange:
             self._project_id = await self._looking_up.result()
         return self._project_id
 
+    async def projects(self, name: str | None = None) -> list[Project]:
+        """Ask IAM for the projects that the credentials open, or for those of a name.
+
+        Raises:
+            ServiceError: the answer says no.
+            TransportError: no complete answer came.
+            DecodeError: the answer could not be read.
+            ClosedError: closed before or meanwhile.
+        """
+        query = urlencode({"name": name}, quote_via=quote) if name else ""
+        headers = {"Content-Type": _JSON}
+        request = Outgoing("iam.projects", "GET", "/v3/projects", query, headers=headers)
+        answer = (await self._iam.carry(request, self._iam_identity)).answer
+        return decode_projects(answer.body, status=answer.status)
+
     async def call(self, operation: Operation[Any, D], request: Message, /) -> D:
         """Carry out one operation. A cancelled call may have been carried out.
 
@@ -192,24 +206,17 @@ class Exchange:
         return (await self._iam.carry(request, Anonymous())).answer
 
     async def _look_up_project(self) -> str:
-        region = self._settings.region
-        query = urlencode({"name": region}, quote_via=quote) if region else ""
-        headers = {"Content-Type": _JSON}
-        request = Outgoing("iam.projects", "GET", "/v3/projects", query, headers=headers)
-        answer = (await self._iam.carry(request, self._iam_identity)).answer
-        return _choose_project(answer.body, region)
+        try:
+            return _choose_project(
+                await self.projects(self._settings.region), self._settings.region
+            )
+        except DecodeError as exc:
+            raise ConfigError("IAM's list of projects could not be read; set project_id") from exc
 
 
-def _choose_project(body: bytes, region: str | None) -> str:
+def _choose_project(projects: Sequence[Project], region: str | None) -> str:
     """Choose the project that bears the region's name (reference, chapter 7.3)."""
-    try:
-        found = [
-            str(project["id"])
-            for project in orjson.loads(body)["projects"]
-            if region is None or project["name"] == region
-        ]
-    except (ValueError, TypeError, KeyError) as exc:
-        raise ConfigError("IAM's list of projects could not be read; set project_id") from exc
+    found = [project.id for project in projects if region is None or project.name == region]
     if len(found) == 1:
         return found[0]
     count = f"{len(found)} projects" if found else "no project"

@@ -1,9 +1,11 @@
 """`aiodis serve`, as an operator meets it."""
 
+import json
+
 import pytest
 from programs import ServerProcess, run_aiodis
 
-from aiodis import DISClient
+from aiodis import AuthError, Credentials, DISClient
 
 
 async def test_it_serves_until_sigterm_and_keeps_its_data(tmp_path):
@@ -17,6 +19,28 @@ async def test_it_serves_until_sigterm_and_keeps_its_data(tmp_path):
         async with DISClient(**server.client_settings) as dis:
             assert (await dis.streams.list()).stream_names == ["kept"]
         assert server.stop() == 0
+
+
+async def test_it_serves_accounts_over_tls(tmp_path):
+    file = tmp_path / "accounts.json"
+    keys = [{"access_key": "AK", "secret_key": "SK"}]
+    users = [{"name": "ann", "keys": keys, "actions": ["dis:streams:list"]}]
+    accounts = [{"name": "shop", "project_id": "shop-project", "users": users}]
+    file.write_text(json.dumps({"accounts": accounts}))
+    with ServerProcess(tmp_path / "data", "--tls", "--accounts", str(file), keys=()) as server:
+        server.start()
+        endpoint = server.said[-1].removeprefix("aiodis: listening on ")
+        assert endpoint == f"https://127.0.0.1:{server.port}"
+        ca_file = tmp_path / "data" / "tls" / "ca.pem"
+        settings = {"endpoint": endpoint, "project_id": "shop-project", "ca_file": ca_file}
+        key = Credentials.static("AK", "SK")
+        async with DISClient(**settings, credentials=key, retries=0) as dis:
+            assert (await dis.streams.list()).total_number == 0
+            with pytest.raises(AuthError, match="dis:streams:create"):
+                await dis.streams.create(stream_name="s", partition_count=1)
+        assert server.stop() == 0
+        assert f"aiodis:   AIODIS_CA_FILE={ca_file}" in server.said
+        assert not [line for line in server.said if "built-in" in line]
 
 
 def test_the_ready_file_holds_the_endpoint_while_it_runs(tmp_path):
@@ -38,12 +62,20 @@ def test_mistakes_are_one_line_and_a_status(tmp_path):
     file = tmp_path / "file"
     file.write_text("not a folder")
     not_folder = run_aiodis("serve", "--port", "0", "--data", str(file))
+    bad_accounts = run_aiodis("serve", "--port", "0", "--accounts", str(file))
+    no_accounts = run_aiodis("serve", "--port", "0", "--accounts", str(tmp_path / "missing"))
+    bad_tls = run_aiodis("serve", "--port", "0", "--tls-cert", str(file))
+    lone_key = run_aiodis("serve", "--port", "0", "--tls-key", str(file))
     for done, said in [
         (in_use, "data folder"),
         (taken, str(server.port)),
         (remote, "--allow-remote"),
         (known_keys, "keys are known to everyone"),
         (not_folder, str(file)),
+        (bad_accounts, f"the accounts file {file}"),
+        (no_accounts, "No such file"),
+        (bad_tls, str(file)),
+        (lone_key, "tls_cert"),
     ]:
         assert done.returncode == 1
         assert said in done.stderr
@@ -72,4 +104,6 @@ def test_help_and_version():
     for option in ("--host", "--port", "--data", "--project-id", "--access-key", "--secret-key"):
         assert option in helped
     for option in ("--region", "--anonymous", "--no-limits", "--allow-remote", "--ready-file"):
+        assert option in helped
+    for option in ("--accounts", "--tls", "--tls-cert", "--tls-key"):
         assert option in helped

@@ -135,6 +135,12 @@ class TestProjects:
             async with DISClient(**settings | {"project_id": project}) as client:
                 assert (await client.streams.list()).stream_names == ["found"]
 
+    async def test_a_client_lists_the_projects_of_its_account(self, who):
+        [project] = await who.bob.projects()
+        assert (project.id, project.name) == (MILL, "local")
+        assert [found.id for found in await who.ann.projects("local")] == [SHOP]
+        assert await who.ann.projects("elsewhere") == []
+
     async def test_each_project_keeps_its_data_in_its_own_folder(self, tmp_path):
         for _ in range(2):
             async with LocalDIS(tmp_path, accounts=accounts()) as server, clients(server) as who:

@@ -1,22 +1,27 @@
 """The vendor's own Python SDK, unchanged, against the embedded DIS."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from server_caller import calling
 
+from aiodis import DISClient
+
 vendor = pytest.importorskip("huaweicloudsdkdis.v2")
 core = pytest.importorskip("huaweicloudsdkcore.auth.credentials")
+configs = pytest.importorskip("huaweicloudsdkcore.http.http_config")
 exceptions = pytest.importorskip("huaweicloudsdkcore.exceptions.exceptions")
 
 
-def client_of(server, secret_key=None):
+def client_of(server, secret_key=None, **http):
     access_key, known = server.credentials.access_key, server.credentials.secret_key
     credentials = core.BasicCredentials(access_key, secret_key or known, server.project_id)
     return (
         vendor.DisClient.new_builder()
         .with_credentials(credentials)
         .with_endpoint(server.endpoint)
+        .with_http_config(configs.HttpConfig(**http))
         .build()
     )
 
@@ -126,3 +131,61 @@ async def test_the_vendors_sdk_understands_a_refused_signature():
             assert (caught.value.status_code, caught.value.error_code) == (441, "DIS.4100")
 
         await asyncio.to_thread(refused)
+
+
+@pytest.mark.filterwarnings("default::DeprecationWarning")
+@pytest.mark.filterwarnings("default::ResourceWarning")
+async def test_the_vendors_sdk_verifies_the_servers_certificate():
+    async with calling(anonymous=False, tls=True) as dis:
+        server = dis.server
+        trusting = client_of(server, ssl_ca_cert=str(server.ca_file))
+        await asyncio.to_thread(whole_life_of_a_stream, trusting)
+        stranger = client_of(server)
+
+        def refused():
+            with pytest.raises(exceptions.SdkException, match=r"(?i)certificate"):
+                stranger.list_streams(vendor.ListStreamsRequest())
+
+        await asyncio.to_thread(refused)
+
+
+@pytest.mark.filterwarnings("default::DeprecationWarning")
+@pytest.mark.filterwarnings("default::ResourceWarning")
+async def test_the_vendors_sdk_lists_policies_and_understands_a_lacking_permission(tmp_path):
+    file = tmp_path / "accounts.json"
+    file.write_text(ACCOUNTS, "utf-8")
+    async with calling(anonymous=False, accounts=file) as dis:
+        async with DISClient(**dis.server.settings_of("shop", "owner")) as ours:
+            await ours.streams.create(stream_name="s", partition_count=1)
+            stream_id = (await ours.streams.describe(stream_name="s")).stream_id
+            policy = {"stream_name": "s", "stream_id": stream_id, "action_type": "getRecords"}
+            await ours.policies.create(**policy, principal_name="mill.bob")
+        owner, reader = (client_of(as_user(dis.server, user)) for user in ("owner", "reader"))
+
+        def calls():
+            v = vendor
+            found = owner.list_policies(v.ListPoliciesRequest(stream_name="s"))
+            assert found.stream_id == stream_id
+            [rule] = found.rules
+            assert (rule.principal_name, rule.action_type) == ("mill.bob", "getRecords")
+            with pytest.raises(exceptions.ClientRequestException) as caught:
+                reader.list_streams(v.ListStreamsRequest())
+            assert (caught.value.status_code, caught.value.error_code) == (403, "DIS.4116")
+
+        await asyncio.to_thread(calls)
+
+
+ACCOUNTS = """{"accounts": [{"name": "shop", "project_id": "p", "users": [
+  {"name": "owner", "keys": [{"access_key": "AK1", "secret_key": "SK1"}]},
+  {"name": "reader", "keys": [{"access_key": "AK2", "secret_key": "SK2"}],
+   "actions": ["dis:records:read", "dis:streams:get"]}
+]}]}"""
+
+
+def as_user(server, name):
+    settings = server.settings_of("shop", name)
+    return SimpleNamespace(
+        endpoint=settings["endpoint"],
+        credentials=settings["credentials"],
+        project_id=settings["project_id"],
+    )

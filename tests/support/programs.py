@@ -12,6 +12,8 @@ __all__ = ["ServerProcess", "free_port", "run_aiodis"]
 
 PROJECT, ACCESS_KEY, SECRET_KEY = "p" * 32, "TESTKEY", "test-secret"
 
+KEYS = ("--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY)
+
 
 def free_port() -> int:
     """Find a port that is free now."""
@@ -36,9 +38,9 @@ def run_aiodis(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 class ServerProcess(contextlib.AbstractContextManager):
     """A server on one data folder and one port, to start, kill and start again."""
 
-    def __init__(self, data: Path, *options: str) -> None:
+    def __init__(self, data: Path, *options: str, keys: tuple[str, ...] = KEYS) -> None:
         self.port = free_port()
-        self.data, self.options = data, options
+        self.data, self.options, self.keys = data, options, keys
         self.process: subprocess.Popen | None = None
         self.said: list[str] = []
 
@@ -57,7 +59,7 @@ class ServerProcess(contextlib.AbstractContextManager):
         self.process = subprocess.Popen(
             [*(sys.executable, "-m", "aiodis", "serve", "--port", str(self.port))]
             + ["--data", str(self.data), "--project-id", PROJECT]
-            + ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY, *self.options],
+            + [*self.keys, *self.options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -202,6 +202,22 @@ def projects(*names):
     return answer(body=f'{{"projects":[{listed}]}}'.encode())
 
 
+async def test_projects_are_listed_as_iam_has_them():
+    exchange, session = client(projects("r", "s"), projects("a&b"))
+    assert [project.name for project in await exchange.projects()] == ["r", "s"]
+    assert [project.name for project in await exchange.projects("a&b")] == ["a&b"]
+    all_of_them, named = session.requests
+    assert all_of_them.url.endswith("/v3/projects")
+    assert named.url.endswith("/v3/projects?name=a%26b")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"projects":[{}]}', b"<html>"])
+async def test_what_is_no_list_of_projects_is_said_to_be_none(body):
+    exchange, _ = client(answer(body=body))
+    with pytest.raises(DecodeError, match=r"iam\.projects"):
+        await exchange.projects()
+
+
 async def test_the_project_is_looked_up_once_for_all_who_wait():
     exchange, session = client(
         Slow(1, projects("cn-north-1", "cn-north-4")), OK, project_id=None, region="cn-north-4"

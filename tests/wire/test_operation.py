@@ -48,6 +48,9 @@ class OddThings(Resource):
     named_twice = Operation(
         "PUT /v2/{project_id}/things/{thing_name}", Thing, Answer, also_in_body=("thing_name",)
     )
+    delete_with_body = Operation(
+        "DELETE /v2/{project_id}/things/{thing_name}", Thing, Empty, has_body=True
+    )
     free = Operation("GET /v2/{project_id}/things/{thing_name}", Free, Answer)
 
     def not_a_row(self):
@@ -82,6 +85,12 @@ class TestPlacement:
         assert encode(OddThings.delete, thing_name="t") == Parts(
             "DELETE", "/v2/p/things", "thing_name=t", None
         )
+
+    def test_a_delete_that_says_so_has_a_body_instead(self):
+        parts = encode(OddThings.delete_with_body, thing_name="t", note="n")
+        assert parts == Parts("DELETE", "/v2/p/things/t", "", b'{"odd-note":"n"}')
+        request = OddThings.delete_with_body.read({"thing_name": "t"}, {}, {"odd-note": "n"})
+        assert request == Thing(thing_name="t", note="n")
 
     def test_the_rest_of_a_post_goes_into_a_json_body(self):
         assert encode(OddThings.post, thing_name="t", note="n", flag=True) == Parts(
@@ -253,6 +262,7 @@ class TestDescriptor:
             "post",
             "put",
             "named_twice",
+            "delete_with_body",
             "free",
         ]
 
