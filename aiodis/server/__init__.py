@@ -1,5 +1,6 @@
 """The embedded DIS: a real server with the service's rules, for tests, demos and benchmarks."""
 
+from aiodis.server.accounts import Account, User
 from aiodis.server.clock import Clock, ManualClock, SystemClock
 from aiodis.server.local import (
     AddressInUseError,
@@ -11,6 +12,7 @@ from aiodis.server.storage.catalog import CatalogDamagedError
 from aiodis.server.storage.frame import LogDamagedError
 
 __all__ = [
+    "Account",
     "AddressInUseError",
     "CatalogDamagedError",
     "Clock",
@@ -20,4 +22,5 @@ __all__ = [
     "ManualClock",
     "StartError",
     "SystemClock",
+    "User",
 ]

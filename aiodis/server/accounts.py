@@ -15,7 +15,7 @@ Ids of accounts and users are made from their names, so they are the same at eac
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -52,8 +52,8 @@ class User:
 
     name: str
     password: str | None = field(default=None, repr=False)
-    keys: tuple[AccessKey, ...] = ()
-    actions: frozenset[str] | None = None
+    keys: Sequence[AccessKey] = ()
+    actions: Collection[str] | None = None
     id: str = ""
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class Account:
 
     name: str
     project_id: str
-    users: tuple[User, ...]
+    users: Sequence[User]
     id: str = ""
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import ssl
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from aiodis.config import is_loopback
 from aiodis.credentials import AccessKey
 from aiodis.errors import ClosedError, ConfigError, DISError
 from aiodis.server.accounts import (
+    Account,
     Accounts,
     Caller,
     check_project_id,
@@ -74,8 +76,8 @@ class LocalDIS:
     """A DIS in this process: of one project with one access key, or of `accounts`.
 
     `path` is the folder for its data; None keeps all in memory. Port 0 takes a free
-    one. `accounts` is a file (`aiodis.server.accounts`) or what was read from one;
-    `project_id` then only says whose data is in the folder itself. `region` is checked
+    one. `accounts` are several, or the file that names them; `project_id` then only says
+    whose data is in the folder itself. `region` is checked
     in signatures only when it is given. `limits=False` lifts the traffic limits and the
     quotas; `anonymous=True` asks nobody for credentials. All time is the `clock`'s.
     Records that were acknowledged survive the end of the process, not a loss of power.
@@ -94,7 +96,7 @@ class LocalDIS:
         project_id: str = DEFAULT_PROJECT_ID,
         access_key: str = DEFAULT_ACCESS_KEY,
         secret_key: str = DEFAULT_SECRET_KEY,
-        accounts: Accounts | Path | str | None = None,
+        accounts: Sequence[Account] | Path | str | None = None,
         region: str | None = None,
         anonymous: bool = False,
         limits: bool = True,
@@ -112,17 +114,17 @@ class LocalDIS:
             raise ConfigError("a tls_key needs its tls_cert")
         check_project_id(project_id)
         if accounts is None:
-            accounts = Accounts.of_one(AccessKey(access_key, secret_key), project_id)
+            found = Accounts.of_one(AccessKey(access_key, secret_key), project_id)
         elif (access_key, secret_key) != (DEFAULT_ACCESS_KEY, DEFAULT_SECRET_KEY):
             raise ConfigError("keys belong to users: give accounts, or access_key and secret_key")
-        elif not isinstance(accounts, Accounts):
-            accounts = read_accounts(accounts)
-        if not (is_loopback(host) or anonymous) and accounts.have_secret(DEFAULT_SECRET_KEY):
+        else:
+            found = _accounts_of(accounts)
+        if not (is_loopback(host) or anonymous) and found.have_secret(DEFAULT_SECRET_KEY):
             raise ConfigError("the built-in keys are known to everyone: a remote host needs others")
         self.path = None if path is None else Path(path)
-        self.accounts = accounts
-        self.project_id = accounts.first.account.project_id
-        self.credentials = credentials_of(accounts.first)
+        self.accounts = found
+        self.project_id = found.first.account.project_id
+        self.credentials = credentials_of(found.first)
         self.region = region or DEFAULT_REGION
         self.clock = clock or SystemClock()
         self.recovery: tuple[str, ...] = ()
@@ -131,8 +133,8 @@ class LocalDIS:
         """Faults on purpose, `aiodis.server.faults`; they stay when the server starts anew."""
         self._host, self._port, self._is_limited = host, port, limits
         self._main_project = project_id
-        self._identity = Identity(accounts, self.region)
-        self._gate = Gate(accounts, self._identity, region=region, anonymous=anonymous)
+        self._identity = Identity(found, self.region)
+        self._gate = Gate(found, self._identity, region=region, anonymous=anonymous)
         self._changing = asyncio.Lock()
         self.ca_file: Path | None = None
         """The authority that clients are to trust, while a server with `tls` runs."""
@@ -292,6 +294,10 @@ class LocalDIS:
         stack.push_async_callback(site.stop)
         host, port = runner.addresses[0][:2]
         return _reachable(host), port
+
+
+def _accounts_of(given: Sequence[Account] | Path | str) -> Accounts:
+    return read_accounts(given) if isinstance(given, Path | str) else Accounts(given)
 
 
 def _take_folder(stack: AsyncExitStack, folder: Path) -> None:

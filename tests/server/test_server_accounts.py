@@ -10,8 +10,7 @@ from aiodis import Credentials, DISClient
 from aiodis.credentials import AccessKey
 from aiodis.errors import AuthError, NotFoundError, ServiceError
 from aiodis.record import Record
-from aiodis.server import LocalDIS
-from aiodis.server.accounts import Account, Accounts, User
+from aiodis.server import Account, LocalDIS, User
 
 SHOP, MILL = "shop-project", "mill-project"
 
@@ -27,7 +26,7 @@ def accounts():
         User("clerk", None, key("clerk"), frozenset({"dis:streams:*"})),
     )
     mill = (User("bob", "bob's password", key("bob")), User("eve", None, key("eve")))
-    return Accounts([Account("shop", SHOP, shop), Account("mill", MILL, mill)])
+    return [Account("shop", SHOP, shop), Account("mill", MILL, mill)]
 
 
 class Who:
@@ -372,7 +371,7 @@ class TestTokens:
     async def test_a_token_of_one_server_opens_no_other(self, server, clock):
         token, _ = await ask_token(server, {"name": "shop"}, "ann", "ann's password")
         changed = Account("shop", SHOP, (User("ann", "changed"),))
-        async with LocalDIS(accounts=Accounts([changed]), clock=clock) as other:
+        async with LocalDIS(accounts=[changed], clock=clock) as other:
             settings = {**other.client_settings, "credentials": Credentials.token(token)}
             async with DISClient(**settings, retries=0) as client:
                 with pytest.raises(AuthError) as caught:
