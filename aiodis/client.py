@@ -9,7 +9,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from aiodis.api import Apps, Checkpoints, Groups, Metrics, Policies, Records, Streams, Tags
+from aiodis.api import (
+    Apps,
+    Checkpoints,
+    Events,
+    Groups,
+    Metrics,
+    Policies,
+    Quotas,
+    Records,
+    Streams,
+    Tags,
+)
 from aiodis.api.projects import Project
 from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
 from aiodis.consumer import Consumer
@@ -71,6 +82,8 @@ class DISClient:
         self.groups = Groups(self._exchange)
         self.metrics = Metrics(self._exchange)
         self.tags = Tags(self._exchange)
+        self.quotas = Quotas(self._exchange)
+        self.events = Events(self._exchange)
         self._made: weakref.WeakSet[Producer | Consumer] = weakref.WeakSet()
         self._closed = False
 

@@ -74,6 +74,8 @@ _CHAPTERS: Final = {
     "groups": "Consumer groups",
     "metrics": "Monitoring",
     "tags": "Tags",
+    "quotas": "Quotas",
+    "events": "Events",
 }
 
 
@@ -133,11 +135,20 @@ def _operations() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+# What an operation bears that the reference of 2023 does not have.
+_SOURCES: Final = {
+    "documented": "",
+    "documented later": " *Documented*, on the vendor's newer pages.",
+    "seen in the SDK": " *Seen in the SDK*.",
+    "guessed": " *Guessed*.",
+}
+
+
 def _row(row: Operation[Any, Any], told: set[type]) -> Iterator[str]:
     yield f"### `{row.name}`"
     yield (
         f"`{row.method} {row.path}` answers {row.status}; it needs the permission"
-        f" `{ACTIONS[row.name]}`."
+        f" `{ACTIONS[row.name]}`.{_SOURCES[row.source]}"
     )
     if note := _note_of_row(row):
         yield note
@@ -216,6 +227,8 @@ def _fields(model: type) -> Iterator[_Field]:
 
 
 def _wire(field: _Field, row: Operation[Any, Any]) -> str:
+    if field.name in row.own_names:
+        return "not sent"
     if field.wire in row.path_names:
         where = "path, body" if field.wire in row.also_in_body else "path"
     else:
@@ -275,6 +288,8 @@ _VALIDATORS: Final = {
     "_principal_names": "`account.*` or `account.user`, several with commas",
     "_sequence": "a decimal number from 0 to 2^63-1",
     "_digits": "or the same as text",
+    "each_key_once": "each key once",
+    "_enterprise_project": "`0` or a UUID of 36 characters",
 }
 
 

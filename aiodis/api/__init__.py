@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from aiodis.api.apps import Apps
 from aiodis.api.checkpoints import Checkpoints
+from aiodis.api.events import Events
 from aiodis.api.groups import Groups
 from aiodis.api.metrics import Metrics
 from aiodis.api.policies import Policies
+from aiodis.api.quotas import Quotas
 from aiodis.api.records import Records
 from aiodis.api.streams import Streams
 from aiodis.api.tags import Tags
@@ -19,10 +21,12 @@ __all__ = [
     "OPERATIONS",
     "Apps",
     "Checkpoints",
+    "Events",
     "Groups",
     "Metrics",
     "Operation",
     "Policies",
+    "Quotas",
     "Records",
     "Streams",
     "Tags",
@@ -36,7 +40,9 @@ _CHAPTERS: Final = (
     Records,
     Metrics,
     Tags,
-    Groups,  # the reference does not have these
+    Quotas,  # the reference does not have these
+    Events,
+    Groups,
 )
 
 OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = tuple(

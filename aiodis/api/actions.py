@@ -15,6 +15,8 @@ ACTIONS: Final[dict[str, str]] = {
     "streams.describe": "dis:streams:get",
     "streams.scale": "dis:streams:update",  # guessed
     "streams.update": "dis:streams:update",
+    "streams.update_v2": "dis:streams:update",
+    "streams.scaling_log": "dis:streams:get",  # guessed
     "policies.create": "dis:streamPolicies:create",
     "policies.list": "dis:streamPolicies:list",
     "policies.delete": "dis:streamPolicies:delete",
@@ -39,6 +41,13 @@ ACTIONS: Final[dict[str, str]] = {
     "tags.find": "dis:tagResources:list",
     "tags.count": "dis:tagResources:list",
     "tags.delete_batch": "dis:tagResources:update",
+    "quotas.get": "dis:streams:list",  # guessed: the chapter names no action, but roles
+    "events.list": "dis:events:list",
+    "events.list_types": "dis:events:list",  # guessed
+    "events.list_subscriptions": "dis:eventEnumSubs:list",
+    "events.create_subscription": "dis:eventEnumSubs:create",
+    "events.update_subscription": "dis:eventEnumSubs:update",
+    "events.delete_subscription": "dis:eventEnumSubs:delete",
     "groups.join": "dis:checkpoints:commit",  # guessed: members commit
     "groups.sync": "dis:checkpoints:commit",  # guessed
     "groups.heartbeat": "dis:checkpoints:commit",  # guessed

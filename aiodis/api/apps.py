@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from aiodis.api.shared import AppName, CheckpointType, PartitionId, StreamName
-from aiodis.wire.message import Empty, LenientInt, Message, Reply, spelled
+from aiodis.wire.message import Creation, Deletion, Empty, LenientInt, Message, Reply, spelled
 from aiodis.wire.operation import Operation, Resource
 
 __all__ = [
@@ -28,7 +28,7 @@ StreamNames = Annotated[
 ]
 
 
-class CreateApp(Message):
+class CreateApp(Creation):
     """Parameters of `apps.create`."""
 
     app_name: AppName
@@ -42,7 +42,7 @@ class ListApps(Message):
     stream_name: str | None = None
 
 
-class DeleteApp(Message):
+class DeleteApp(Deletion):
     """Parameters of `apps.delete`."""
 
     app_name: AppName
@@ -64,6 +64,8 @@ class DescribeConsumerState(Message):
     start_partition_id: Annotated[
         PartitionId | None, spelled("start_partition_id", "start_partitionId")
     ] = None
+    # Seen in the SDK: the id of a stream that another account shares.
+    stream_id: str | None = None
 
 
 class App(Reply):

@@ -34,6 +34,8 @@ class CommitCheckpoint(Message):
     # *Seen in the SDK*: who commits, which the service then checks (facts 6.4).
     client_id: ClientId | None = None
     generation_id: int | None = None
+    # Seen in the SDK: the id of a stream that another account shares.
+    stream_id: str | None = None
 
 
 class GetCheckpoint(Message):
@@ -43,6 +45,8 @@ class GetCheckpoint(Message):
     stream_name: StreamName
     partition_id: PartitionId
     checkpoint_type: CheckpointType = "LAST_READ"
+    # Seen in the SDK: the id of a stream that another account shares.
+    stream_id: str | None = None
 
 
 class DeleteCheckpoint(Message):
@@ -52,6 +56,8 @@ class DeleteCheckpoint(Message):
     stream_name: StreamName
     partition_id: PartitionId | None = None
     checkpoint_type: CheckpointType = "LAST_READ"
+    # Seen in the SDK: the id of a stream that another account shares.
+    stream_id: str | None = None
 
 
 class Checkpoint(Reply):

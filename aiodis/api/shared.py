@@ -16,6 +16,7 @@ __all__ = [
     "PartitionId",
     "SequenceNumber",
     "StreamName",
+    "as_list",
 ]
 
 MAX_SEQUENCE: Final = 2**63 - 1
@@ -27,6 +28,11 @@ AppName = Annotated[str, name_of(200)]
 """1 to 200 letters, digits, `_`, `-` (reference 5.2.1; 5.3.3 says 50, which is older)."""
 
 CheckpointType = Literal["LAST_READ"]
+
+
+def as_list(value: object) -> object:
+    """Let one thing stand for a list of it, as it does in some of the vendor's examples."""
+    return [value] if isinstance(value, dict) else value
 
 
 def _partition_id(value: str) -> str:

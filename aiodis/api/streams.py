@@ -1,13 +1,30 @@
 """Streams: reference, chapter 5.1."""
 
+import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from aiodis.api.shared import PartitionId, StreamName
-from aiodis.errors import RequestTimeoutError
-from aiodis.wire.message import Empty, LenientInt, Message, Reply, spelled
+from aiodis.errors import DISError, RequestTimeoutError
+from aiodis.wire.avro import AvroSchema
+from aiodis.wire.message import (
+    Creation,
+    Deletion,
+    Empty,
+    LenientInt,
+    Message,
+    Reply,
+    spelled,
+)
 from aiodis.wire.operation import Operation, Resource
 
 __all__ = [
@@ -17,7 +34,11 @@ __all__ = [
     "DescribeStream",
     "ListStreams",
     "Partition",
+    "PartitionCountChange",
+    "ReadScalingLog",
+    "ScaleResult",
     "ScaleStream",
+    "ScalingLog",
     "StreamDescription",
     "StreamInfo",
     "StreamList",
@@ -25,7 +46,10 @@ __all__ = [
     "SysTag",
     "Tag",
     "TagInfo",
+    "UpdateResult",
     "UpdateStream",
+    "UpdateStreamV2",
+    "each_key_once",
 ]
 
 StreamType = Literal["COMMON", "ADVANCED"]
@@ -56,13 +80,40 @@ class Tag(TagInfo):
     ] = ""
 
 
+def _enterprise_project(value: str) -> str:
+    if value != "0" and not re.fullmatch(
+        r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value
+    ):
+        raise ValueError("an enterprise project is 0 or a UUID of 36 characters")
+    return value
+
+
 class SysTag(TagInfo):
     """The enterprise project of a stream (reference, table 5-6)."""
 
     model_config = ConfigDict(extra="forbid")
 
     key: Literal["_sys_enterprise_project_id"] = "_sys_enterprise_project_id"
-    value: str
+    # That `0` is taken, the project that every account has, is *guessed*.
+    value: Annotated[str, AfterValidator(_enterprise_project)]
+
+
+class Keyed(Protocol):
+    """What has a key."""
+
+    @property
+    def key(self) -> str: ...
+
+
+_T = TypeVar("_T", bound=Keyed)
+
+
+def each_key_once(tags: list[_T]) -> list[_T]:
+    """Give the tags back, each of which has another key; "unique for each resource" (5.1.1)."""
+    keys = [tag.key for tag in tags]
+    if len(set(keys)) < len(keys):
+        raise ValueError("each key may stand once")
+    return tags
 
 
 class CsvProperties(BaseModel):
@@ -86,7 +137,7 @@ class _AutoScale(Message):
         return self
 
 
-class CreateStream(_AutoScale):
+class CreateStream(_AutoScale, Creation):
     """Parameters of `streams.create`. `data_duration` is the retention, in hours."""
 
     stream_name: StreamName
@@ -94,11 +145,12 @@ class CreateStream(_AutoScale):
     stream_type: StreamType | None = None
     data_type: DataType | None = None
     data_duration: RetentionHours | None = None
-    data_schema: str | None = None
+    # An Avro schema, checked with the extra `avro`; it is sent as text.
+    data_schema: AvroSchema | None = None
     csv_properties: CsvProperties | None = None
     compression_format: Compression | None = None
-    tags: Annotated[list[Tag], Field(max_length=10)] | None = None
-    sys_tags: list[SysTag] | None = None
+    tags: Annotated[list[Tag], Field(max_length=10), AfterValidator(each_key_once)] | None = None
+    sys_tags: Annotated[list[SysTag], AfterValidator(each_key_once)] | None = None
 
 
 class ListStreams(Message):
@@ -108,7 +160,7 @@ class ListStreams(Message):
     start_stream_name: str | None = None
 
 
-class DeleteStream(Message):
+class DeleteStream(Deletion):
     """Parameters of `streams.delete`."""
 
     stream_name: StreamName
@@ -139,7 +191,25 @@ class UpdateStream(_AutoScale):
     stream_name: StreamName
     data_duration: RetentionHours | None = None
     data_type: DataType | None = None
-    data_schema: str | None = None
+    # An Avro schema, checked with the extra `avro`; it is sent as text.
+    data_schema: AvroSchema | None = None
+
+
+class UpdateStreamV2(_AutoScale):
+    """Parameters of `streams.update_v2`; only what belongs to the `update_type` counts."""
+
+    stream_name: StreamName
+    # The vendor's pages have AUTO_SCALE; DATA_TYPE is *seen in the SDK*.
+    update_type: Literal["AUTO_SCALE", "DATA_TYPE"] = "AUTO_SCALE"
+    data_type: DataType | None = None
+    # An Avro schema, checked with the extra `avro`; it is sent as text.
+    data_schema: AvroSchema | None = None
+
+
+class ReadScalingLog(Message):
+    """Parameters of `streams.scaling_log`."""
+
+    stream_name: StreamName
 
 
 class StreamInfo(Reply):
@@ -228,8 +298,21 @@ class ScaleResult(Reply):
     target_partition_count: int | None = None
 
 
+class UpdateResult(Reply):
+    """The answer to an update by the v2 form: *seen in the SDK*, the pages say none."""
+
+    stream_name: str | None = None
+    target_data_type: str | None = None
+
+
+class ScalingLog(Reply):
+    """A stream's scalings, the oldest first. That the list bears this name is *guessed*."""
+
+    update_partition_counts: list[PartitionCountChange] = []
+
+
 class Streams(Resource):
-    """The stream operations, in the order of the service's reference."""
+    """The stream operations, in the order of the service's reference; then two it does not have."""
 
     create = Operation("POST /v2/{project_id}/streams", CreateStream, Empty, status=201)
     list = Operation("GET /v2/{project_id}/streams", ListStreams, StreamList)
@@ -253,6 +336,19 @@ class Streams(Resource):
         status=204,
         also_in_body=("stream_name",),
     )
+    update_v2 = Operation(
+        "PUT /v2/{project_id}/streams/{stream_name}/update",
+        UpdateStreamV2,
+        UpdateResult,
+        source="documented later",
+    )
+    # The pages describe a body of this GET, with the fields of an entry of the log.
+    scaling_log = Operation(
+        "GET /v2/{project_id}/streams/{stream_name}/update_partition_counts",
+        ReadScalingLog,
+        ScalingLog,
+        source="documented later",
+    )
 
     async def list_all(self, *, page_size: int = 100) -> AsyncIterator[StreamInfo]:
         """Give every stream of the project, page by page."""
@@ -265,33 +361,64 @@ class Streams(Resource):
                 return
             start = page.stream_info_list[-1].stream_name
 
+    async def partitions(
+        self, stream_name: str, *, page_size: int = 100
+    ) -> AsyncIterator[Partition]:
+        """Give every partition of a stream, whatever its status, page by page."""
+        async for page in self._pages(stream_name, page_size):
+            for partition in page.partitions:
+                yield partition
+
     async def describe_all(self, stream_name: str) -> StreamDescription:
         """Describe a stream with all its partitions, however many pages that takes."""
-        page = await self.describe(stream_name=stream_name, limit_partitions=1000)
-        partitions = page.partitions
-        while page.has_more_partitions and page.partitions:
-            page = await self.describe(
-                stream_name=stream_name,
-                limit_partitions=1000,
-                start_partition_id=page.partitions[-1].partition_id,
-            )
-            partitions = partitions + page.partitions
-        return page.model_copy(update={"partitions": partitions, "has_more_partitions": False})
+        pages = [page async for page in self._pages(stream_name, 1000)]
+        partitions = [partition for page in pages for partition in page.partitions]
+        update = {"partitions": partitions, "has_more_partitions": False}
+        return pages[-1].model_copy(update=update)
 
     async def wait_until_running(
-        self, stream_name: str, *, timeout: float = 60.0, interval: float = 0.2
+        self,
+        stream_name: str,
+        *,
+        partition_count: int | None = None,
+        timeout: float = 60.0,
+        interval: float = 0.2,
     ) -> StreamDescription:
         """Wait until the stream is RUNNING, and describe it. Both times are in seconds.
 
+        With a `partition_count`, wait until that many partitions can be written as well,
+        which tells that a scaling to that number is done. The time of the calls counts.
+
         Raises:
-            RequestTimeoutError: it was not running in time.
+            RequestTimeoutError: it was not so in time.
             NotFoundError: there is no such stream.
         """
-        for _ in range(max(1, round(timeout / interval))):
-            description = await self.describe_all(stream_name)
-            if description.status == "RUNNING":
-                return description
-            await self._caller.sleep(interval)
+        seen = "nothing of it was seen"
+        try:
+            async with self._caller.within(timeout):
+                while True:
+                    found = await self.describe_all(stream_name)
+                    count = found.writable_partition_count
+                    if found.status == "RUNNING" and partition_count in {None, count}:
+                        return found
+                    seen = f"it was {found.status} with {count} partitions"
+                    await self._caller.sleep(interval)
+        except TimeoutError as exc:
+            if isinstance(exc, DISError):
+                raise
+        wanted = "" if partition_count is None else f" with {partition_count} partitions"
         raise RequestTimeoutError(
-            f"stream {stream_name} was not running within {timeout:g} s", ambiguous=False
+            f"stream {stream_name} was not running{wanted} within {timeout:g} s; {seen}",
+            ambiguous=False,
         )
+
+    async def _pages(self, stream_name: str, page_size: int) -> AsyncIterator[StreamDescription]:
+        start: str | None = None
+        while True:
+            page = await self.describe(
+                stream_name=stream_name, limit_partitions=page_size, start_partition_id=start
+            )
+            yield page
+            if not (page.has_more_partitions and page.partitions):
+                return
+            start = page.partitions[-1].partition_id

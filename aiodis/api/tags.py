@@ -18,7 +18,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from aiodis.api.streams import Tag, TagInfo
+from aiodis.api.streams import Tag, TagInfo, each_key_once
 from aiodis.wire.message import Empty, LenientInt, Message, Reply, name_of
 from aiodis.wire.operation import Operation, Resource
 
@@ -56,18 +56,11 @@ def _tag_key(value: str) -> str:
     return value
 
 
-def _each_key_once(tags: Any) -> Any:
-    keys = [tag.key for tag in tags]
-    if len(set(keys)) < len(keys):
-        raise ValueError("each key may stand once")
-    return tags
-
-
 def _each_once(filters: "list[TagFilter]") -> "list[TagFilter]":
     for found in filters:
         if len(set(found.values)) < len(found.values):
             raise ValueError("each value of a key may stand once")
-    return _each_key_once(filters)  # type: ignore[no-any-return]
+    return each_key_once(filters)
 
 
 # Of a tag to delete neither the characters nor the value are checked (reference 5.7.7).
@@ -99,7 +92,7 @@ class AddTags(Message):
 
     stream_id: StreamId
     tags: Annotated[
-        list[Tag], Field(min_length=1, max_length=MAX_TAGS), AfterValidator(_each_key_once)
+        list[Tag], Field(min_length=1, max_length=MAX_TAGS), AfterValidator(each_key_once)
     ]
 
 

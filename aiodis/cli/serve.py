@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from aiodis.errors import DISError
-from aiodis.server import LocalDIS
+from aiodis.errors import ConfigError, DISError
+from aiodis.server import LocalDIS, Transitions
 from aiodis.server.local import DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY
 
 __all__ = ["serve"]
@@ -42,8 +42,19 @@ def serve(
         bool, typer.Option("--anonymous", help="Ask nobody for credentials.")
     ] = False,
     no_limits: Annotated[
-        bool, typer.Option("--no-limits", help="Lift the traffic limits and the quotas.")
+        bool,
+        typer.Option("--no-limits", help="Lift the limits of traffic and scaling, and the quotas."),
     ] = False,
+    quota: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=COUNT",
+            help="Another quota: common_partition, advanced_partition, app or subscription.",
+        ),
+    ] = None,
+    transition_ms: Annotated[
+        int, typer.Option(min=0, help="How long a new stream is CREATING, and a scaling takes.")
+    ] = 0,
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Let --host be reachable by other machines.")
     ] = False,
@@ -77,6 +88,8 @@ def serve(
             region=region,
             anonymous=anonymous,
             limits=not no_limits,
+            quotas=_quotas(quota or []),
+            transitions=Transitions(after_ms=transition_ms),
             allow_remote=allow_remote,
             accounts=accounts,
             tls=tls,
@@ -87,6 +100,16 @@ def serve(
         asyncio.run(_serve(server, ready_file, show_keys=show_keys))
     except DISError as exc:
         sys.exit(f"aiodis: {exc}")
+
+
+def _quotas(given: list[str]) -> dict[str, int]:
+    found = {}
+    for text in given:
+        name, _, count = text.partition("=")
+        if not (count.isascii() and count.isdigit()):
+            raise ConfigError(f"--quota {text!r} is not NAME=COUNT")
+        found[name] = int(count)
+    return found
 
 
 async def _serve(server: LocalDIS, ready_file: Path | None, *, show_keys: bool) -> None:

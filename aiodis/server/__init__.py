@@ -10,6 +10,7 @@ from aiodis.server.local import (
 )
 from aiodis.server.storage.catalog import CatalogDamagedError
 from aiodis.server.storage.frame import LogDamagedError
+from aiodis.server.transitions import Transitions
 
 __all__ = [
     "Account",
@@ -22,5 +23,6 @@ __all__ = [
     "ManualClock",
     "StartError",
     "SystemClock",
+    "Transitions",
     "User",
 ]

@@ -31,10 +31,15 @@ class Agenda:
     def __init__(self) -> None:
         self._duties: list[Duty] = []
         self._not_before: dict[int, int] = {}
+        self._began_ms = 0
 
     def add(self, duty: Duty) -> None:
         """Take a duty on."""
         self._duties.append(duty)
+
+    def begin(self, now_ms: int) -> None:
+        """Note when the service came up: what was due while it was not is due then."""
+        self._began_ms = now_ms
 
     def due_ms(self) -> int | None:
         """Tell when something is due next; None while nothing is."""
@@ -59,7 +64,7 @@ class Agenda:
     def _due(self) -> list[tuple[int, int]]:
         found = ((duty.due_ms(), index) for index, duty in enumerate(self._duties))
         return [
-            (max(due, self._not_before.get(index, due)), index)
+            (max(due, self._began_ms, self._not_before.get(index, due)), index)
             for due, index in found
             if due is not None
         ]

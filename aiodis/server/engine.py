@@ -11,21 +11,27 @@ from typing import Any, Self
 from aiodis.api import OPERATIONS
 from aiodis.server.accounts import Accounts
 from aiodis.server.agenda import Agenda
+from aiodis.server.auto_scale import AutoScaler
 from aiodis.server.fault import Target
 from aiodis.server.faults import Faults
 from aiodis.server.handlers.apps import AppHandlers
 from aiodis.server.handlers.checkpoints import CheckpointHandlers
+from aiodis.server.handlers.events import EventHandlers
 from aiodis.server.handlers.groups import GroupHandlers
 from aiodis.server.handlers.metrics import MetricHandlers
 from aiodis.server.handlers.policies import PolicyHandlers
+from aiodis.server.handlers.quotas import QuotaHandlers
 from aiodis.server.handlers.records import RecordHandlers
 from aiodis.server.handlers.streams import StreamHandlers
 from aiodis.server.handlers.tags import TagHandlers
 from aiodis.server.memberships import Memberships
+from aiodis.server.quotas import AccountQuotas
+from aiodis.server.retention import Retention
 from aiodis.server.state import State
 from aiodis.server.storage.catalog import Catalog
 from aiodis.server.storage.policies import PolicyTable
 from aiodis.server.target import target_of
+from aiodis.server.transitions import Transitions
 from aiodis.wire.codec import PutBody
 from aiodis.wire.message import Message
 from aiodis.wire.operation import Encodable, Operation
@@ -47,6 +53,8 @@ class Engine:
         self._policies = PolicyTable(state.catalog)
         self.agenda = Agenda() if agenda is None else agenda
         self.agenda.add(state.history)
+        self.agenda.add(AutoScaler(state))
+        self.agenda.add(Retention(state))
         memberships = Memberships(state)
         self._records = RecordHandlers(state)
         chapters = {
@@ -58,6 +66,8 @@ class Engine:
             "groups": GroupHandlers(state, memberships),
             "metrics": MetricHandlers(state),
             "tags": TagHandlers(state),
+            "quotas": QuotaHandlers(state),
+            "events": EventHandlers(state),
         }
         self._handlers = {}
         for operation in OPERATIONS:
@@ -76,18 +86,27 @@ class Engine:
         faults: Faults | None = None,
         accounts: Accounts | None = None,
         agenda: Agenda | None = None,
+        quotas: AccountQuotas | None = None,
+        transitions: Transitions | None = None,
     ) -> Self:
         """Open the data of a folder, made if need be; None keeps all in memory.
 
-        `limited=False` lifts the traffic limits and the quotas. The caller sees to
-        it that nobody else has the folder open.
+        `limited=False` lifts the traffic limits, the quotas and the hourly limits of
+        scaling. The caller sees to it that nobody else has the folder open.
 
         Raises:
             CatalogDamagedError: the catalog cannot be read.
             LogDamagedError: a log cannot be trusted.
         """
         catalog = Catalog.open(folder and folder / "catalog.db")
-        state = State(folder, catalog, limited=limited, faults=faults)
+        state = State(
+            folder,
+            catalog,
+            limited=limited,
+            faults=faults,
+            quotas=quotas,
+            transitions=transitions,
+        )
         engine = cls(state, accounts, agenda)
         try:
             engine.recovery = tuple(state.load())

@@ -23,8 +23,18 @@ So the order in a partition survives when only the failed records are sent again
 READ_THROTTLE_CODE: Final = "DIS.4303"
 """A read over the limit fails as a whole, with HTTP 400: the vendor's clients know that form."""
 
-SCALINGS_ARE_UNLIMITED: Final = True
-"""The hourly limits of scaling are not enforced: the vendor's pages contradict each other."""
+SCALING_LIMIT_CODE: Final = "DIS.4308"
+"""A scaling above the hourly limits is refused like one above the quota of partitions.
+
+Documented are 10 scale-ups by load, 10 by hand and 1 scale-down per stream and hour; an older
+page says 5 in all, and none within the hour after one that went well. The newer page counts.
+"""
+
+LOAD_COUNTS_RECORDS: Final = True
+"""What scales a stream up is its share of bytes or of records per second, whichever is larger."""
+
+MOST_PARTITIONS_BY_LOAD: Final = 1_000
+"""How far load may scale a stream that names no maximum; a quota is less."""
 
 # -- Forms of bodies ----------------------------------------------------------------------
 
@@ -73,9 +83,6 @@ CURSOR_KNOWS_ITS_STREAM: Final = True
 
 # -- Streams ------------------------------------------------------------------------------
 
-NEW_STREAM_STATUS: Final = "RUNNING"
-"""A new stream is RUNNING at once; the service takes up to a second."""
-
 DEFAULT_DATA_TYPE: Final = "BLOB"
 DEFAULT_STREAM_TYPE: Final = "COMMON"
 DEFAULT_RETENTION_HOURS: Final = 24
@@ -91,11 +98,17 @@ HIGHEST_PARTITIONS_GO_FIRST: Final = True
 
 SCALING_TO_THE_SAME_COUNT_CODE: Final = "DIS.4200"
 
-SCALING_RESULT_DONE: Final = 1
-"""`result_code` of a scaling that went well."""
+SCALING_UNDER_WAY_CODE: Final = "DIS.4205"
+"""A stream that is being scaled takes no other scaling, but serves everything else."""
+
+KEPT_SCALINGS: Final = 100
+"""How many scalings of a stream its description and its log tell."""
 
 EXPIRE_EVERY_MS: Final = 60_000
 """How often the space of records past retention is freed, at most. They are hidden exactly."""
+
+EXPIRE_UNUSED_EVERY_MS: Final = 3_600_000
+"""How often that is done for streams that nobody writes to or reads."""
 
 
 def deleted_partition_expires_ms(deleted_ms: int, retention_ms: int) -> int:
@@ -181,6 +194,13 @@ DESCRIBING_NEEDS_ANY_POLICY: Final = True
 
 SHARED_STREAM_CODE: Final = "DIS.4116"
 """Another account's stream without a policy for the caller."""
+# -- Events -------------------------------------------------------------------------------
+
+TRAFFIC_LIMITED_EVERY_MS: Final = 3_600_000
+"""A stream that is throttled again and again has one event "Traffic limited" in this time."""
+
+NO_SUBSCRIPTION_CODE: Final = "DIS.4603"
+"""What a subscription that is not there is refused with."""
 
 # -- Who calls ----------------------------------------------------------------------------
 

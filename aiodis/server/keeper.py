@@ -24,6 +24,7 @@ class Keeper:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._agenda.begin(self._clock.now_ms())
         self._forget = self._clock.when_moved(self._moved)
         self._task = asyncio.create_task(self._look(), name="aiodis-keeper")
         return self

@@ -6,7 +6,7 @@ import errno
 import os
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
@@ -33,7 +33,9 @@ from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity
 from aiodis.server.keeper import Keeper
 from aiodis.server.projects import Projects
+from aiodis.server.quotas import AccountQuotas
 from aiodis.server.tls import TLSError, with_authority, with_files
+from aiodis.server.transitions import Transitions
 
 __all__ = [
     "DEFAULT_ACCESS_KEY",
@@ -77,10 +79,13 @@ class LocalDIS:
 
     `path` is the folder for its data; None keeps all in memory. Port 0 takes a free
     one. `accounts` are several, or the file that names them; `project_id` then only says
-    whose data is in the folder itself. `region` is checked
-    in signatures only when it is given. `limits=False` lifts the traffic limits and the
-    quotas; `anonymous=True` asks nobody for credentials. All time is the `clock`'s.
-    Records that were acknowledged survive the end of the process, not a loss of power.
+    whose data is in the folder itself. `region` is checked in signatures only when it is
+    given. `limits=False` lifts the traffic limits, the quotas and the hourly limits of
+    scaling; `quotas` sets other quotas than the service's for each account
+    (`{"common_partition": 200}`, `AccountQuotas`); `transitions` says how long a stream is
+    CREATING and a scaling under way. `anonymous=True` asks nobody for credentials. All
+    time is the `clock`'s. Records that were acknowledged survive the end of the process,
+    not a loss of power.
 
     `tls=True` serves https with a certificate of an authority that is made for the data
     folder; `ca_file` is what clients need to trust it. With `tls_cert`, a PEM file, and
@@ -100,6 +105,8 @@ class LocalDIS:
         region: str | None = None,
         anonymous: bool = False,
         limits: bool = True,
+        quotas: Mapping[str, int] | None = None,
+        transitions: Transitions | None = None,
         allow_remote: bool = False,
         tls: bool = False,
         tls_cert: Path | str | None = None,
@@ -135,6 +142,7 @@ class LocalDIS:
         self._main_project = project_id
         self._identity = Identity(found, self.region)
         self._gate = Gate(found, self._identity, region=region, anonymous=anonymous)
+        self._quotas, self._transitions = AccountQuotas.of(quotas or {}), transitions
         self._changing = asyncio.Lock()
         self.ca_file: Path | None = None
         """The authority that clients are to trust, while a server with `tls` runs."""
@@ -242,6 +250,8 @@ class LocalDIS:
                 main=self._main_project,
                 limited=self._is_limited,
                 faults=self.faults,
+                quotas=self._quotas,
+                transitions=self._transitions,
             )
         except OSError as exc:
             raise StartError(f"the data folder {self.path} cannot be used: {exc}") from exc

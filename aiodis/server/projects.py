@@ -18,7 +18,9 @@ from aiodis.server.accounts import Accounts, Caller
 from aiodis.server.agenda import Agenda
 from aiodis.server.engine import Engine
 from aiodis.server.faults import Faults
+from aiodis.server.quotas import AccountQuotas
 from aiodis.server.refusal import Refusal
+from aiodis.server.transitions import Transitions
 from aiodis.wire.codec import PutBody
 from aiodis.wire.cursor import decode_cursor
 from aiodis.wire.message import Message
@@ -53,6 +55,8 @@ class Projects:
         main: str,
         limited: bool,
         faults: Faults,
+        quotas: AccountQuotas,
+        transitions: Transitions | None,
     ) -> Self:
         """Open the data of each account's project.
 
@@ -71,7 +75,13 @@ class Projects:
                     place = folder / "projects" / project_id
                     place.mkdir(parents=True, exist_ok=True)
                 engine = Engine.open(
-                    place, limited=limited, faults=faults, accounts=accounts, agenda=agenda
+                    place,
+                    limited=limited,
+                    faults=faults,
+                    quotas=quotas,
+                    transitions=transitions,
+                    accounts=accounts,
+                    agenda=agenda,
                 )
                 stack.callback(engine.close)
                 engines[project_id] = engine

@@ -71,6 +71,7 @@ _FIELD_CODES: Final = {
     "sequence_number": "DIS.4216",
     "starting_sequence_number": "DIS.4216",
     "partition_cursor": "DIS.4217",
+    "data_schema": "DIS.4360",
     "label": "DIS.4209",
     "label_list": "DIS.4209",
     "start_time": "DIS.4203",

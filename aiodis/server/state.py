@@ -18,21 +18,29 @@ from msgspec.structs import replace
 from aiodis.api.limits import limits_of
 from aiodis.record import partition_name, partition_number
 from aiodis.server import guesses
+from aiodis.server.events import EventLog
 from aiodis.server.faults import Faults
 from aiodis.server.history import History
 from aiodis.server.limits import PartitionLimits
+from aiodis.server.quotas import AccountQuotas
 from aiodis.server.refusal import Refusal
+from aiodis.server.scaling import kind_of, next_allowed_ms, partitions_after
 from aiodis.server.storage import RecordLog
-from aiodis.server.storage.catalog import AppRow, Catalog, PartitionRow, ScalingRow, StreamRow
+from aiodis.server.storage.catalog import (
+    AppRow,
+    Catalog,
+    ChangeRow,
+    PartitionRow,
+    ScalingRow,
+    StreamRow,
+)
+from aiodis.server.storage.events import EventStore
 from aiodis.server.storage.minutes import MinuteTable
 from aiodis.server.traffic import Traffic
+from aiodis.server.transitions import Transitions
 from aiodis.wire.routing import PartitionMap, even_ranges, hash_key
 
-__all__ = ["APP_QUOTA", "PARTITION_QUOTA", "State", "Stream", "new_id"]
-
-# Per account (facts 3).
-PARTITION_QUOTA: Final = {"COMMON": 50, "ADVANCED": 10}
-APP_QUOTA: Final = 100
+__all__ = ["State", "Stream", "new_id"]
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 _CACHED_KEYS: Final = 16_384
@@ -53,6 +61,8 @@ class Stream:
         self.traffic = Traffic(partial(history.begin, row.stream_id))
         self._limits: dict[int, PartitionLimits] = {}
         self._expired_at_ms = 0
+        self.calls_left = 0
+        """How many calls see the change that is under way before it is done."""
         self.take(row)
 
     def take(self, row: StreamRow) -> None:
@@ -66,6 +76,12 @@ class Stream:
         self._numbers = {str(n): n for n in range(len(row.partitions))}
         self._numbers |= {partition_name(n): n for n in range(len(row.partitions))}
         self._of_short_key = lru_cache(_CACHED_KEYS)(self._of_key)
+
+    @property
+    def status(self) -> str:
+        """CREATING, or RUNNING, which a stream is while it is scaled as well."""
+        change = self.row.change
+        return "CREATING" if change is not None and change.target is None else "RUNNING"
 
     def turn_to(self, partition: int) -> None:
         """Let an ACTIVE partition be the next to get a record without a key."""
@@ -145,11 +161,18 @@ class State:
         *,
         limited: bool,
         faults: Faults | None = None,
+        quotas: AccountQuotas | None = None,
+        transitions: Transitions | None = None,
     ) -> None:
         self.catalog = catalog
         self.limited = limited
         self.faults = faults or Faults()
         self.history = History(MinuteTable(catalog.connection))
+        self.quotas = quotas or AccountQuotas()
+        self.events = EventLog(EventStore(catalog.connection), new_id)
+        self.auto_scaling: dict[str, Stream] = {}
+        """The streams that want to be scaled on load, by their id."""
+        self._transitions = transitions or Transitions()
         self._logs = folder / "streams" if folder else None
         self._by_name: dict[str, Stream] = {}
         self._by_id: dict[str, Stream] = {}
@@ -198,9 +221,28 @@ class State:
         stream = self.peek(name_or_id)
         if stream is None:
             raise Refusal("DIS.4301", name_or_id)
+        if stream.row.change is not None:
+            self._count_call(stream, now_ms)
         if len(stream.active) < len(stream.row.partitions):
             self._let_partitions_expire(stream, now_ms)
         return stream
+
+    def find_running(self, name_or_id: str | None, now_ms: int) -> Stream:
+        """Give a stream that can be worked with.
+
+        Raises:
+            Refusal: there is none, or it is still being made.
+        """
+        stream = self.find(name_or_id, now_ms)
+        if stream.status != "RUNNING":
+            raise Refusal("DIS.4205", stream.row.stream_name)
+        return stream
+
+    def settle(self, now_ms: int) -> None:
+        """Let the changes come to their end whose time has come, as far as no call is missing."""
+        for stream in tuple(self.streams()):
+            if stream.row.change is not None and not stream.calls_left:
+                self._settle(stream, stream.row.change, now_ms)
 
     def peek(self, name_or_id: str | None) -> Stream | None:
         """Give a stream by its name, or else by its id; None without one."""
@@ -225,6 +267,8 @@ class State:
 
     def add_stream(self, row: StreamRow) -> None:
         """Make a stream and its log."""
+        if not self._transitions.are_immediate:
+            row = replace(row, change=ChangeRow(row.create_ms))
         folder = self._log_folder(row.stream_id)
         log = RecordLog.open(folder)
         try:
@@ -240,6 +284,7 @@ class State:
         row = replace(stream.row, **fields)
         self.catalog.save_stream(row)
         stream.take(row)
+        self._note_auto_scaling(stream)
 
     def remove_stream(self, stream: Stream) -> None:
         """Remove a stream, its checkpoints and its records."""
@@ -247,44 +292,106 @@ class State:
         self.catalog.remove_stream(row.stream_id)
         self.history.forget(row.stream_id)
         del self._by_name[row.stream_name], self._by_id[row.stream_id]
+        self.auto_scaling.pop(row.stream_id, None)
         stream.log.close()
         _remove(self._log_folder(row.stream_id))
 
-    def check_quota(self, stream_type: str, added: int) -> None:
+    def used_partitions(self, stream_type: str) -> int:
+        """Count the partitions that the account has of a type, with those being made."""
+        return sum(
+            max(len(stream.active), stream.row.change.target or 0)
+            if stream.row.change
+            else len(stream.active)
+            for stream in self.streams()
+            if stream.row.stream_type == stream_type
+        )
+
+    def check_quota(self, stream_type: str, added: int, now_ms: int) -> None:
         """See that the account may have that many more partitions.
 
         Raises:
             Refusal: it may not.
         """
-        used = sum(len(s.active) for s in self.streams() if s.row.stream_type == stream_type)
-        if self.limited and used + added > PARTITION_QUOTA[stream_type]:
-            raise Refusal(
-                "DIS.4308",
-                f"{stream_type} partitions: {used} used, {added} more asked,"
-                f" {PARTITION_QUOTA[stream_type]} allowed",
-            )
+        used, quota = self.used_partitions(stream_type), self.quotas.partitions(stream_type)
+        if self.limited and used + added > quota:
+            detail = f"{stream_type} partitions: {used} used, {added} more asked, {quota} allowed"
+            self.events.quota_insufficient(detail, now_ms)
+            raise Refusal("DIS.4308", detail)
 
-    def scale(self, stream: Stream, target: int, now_ms: int) -> None:
-        """Change the number of ACTIVE partitions to `target`, which is another one."""
-        partitions, source = list(stream.row.partitions), len(stream.active)
-        if target < source:
-            for number in stream.active[target:]:  # guesses.HIGHEST_PARTITIONS_GO_FIRST
-                partitions[number] = PartitionRow("DELETED", now_ms)
+    def check_scaling(
+        self, stream: Stream, target: int, now_ms: int, *, is_auto: bool = False
+    ) -> None:
+        """See that a stream may be scaled now.
+
+        Raises:
+            Refusal: the account's quota or the stream's hourly numbers are used up.
+        """
+        source = len(stream.active)
+        kind = kind_of(ScalingRow(now_ms, source, target, is_auto))
+        allowed_ms = next_allowed_ms(stream.row.scalings, kind, now_ms)
+        if self.limited and allowed_ms > now_ms:
+            detail = f"too many of kind {kind} in an hour, again in {allowed_ms - now_ms} ms"
+            raise Refusal(guesses.SCALING_LIMIT_CODE, detail)
+        self.check_quota(stream.row.stream_type, target - source, now_ms)
+
+    def scale(self, stream: Stream, target: int, now_ms: int, *, is_auto: bool = False) -> None:
+        """Change the number of ACTIVE partitions to `target`, another one, or begin to do so."""
+        change = ChangeRow(now_ms, target, is_auto)
+        if self._transitions.are_immediate:
+            self._scale(stream, change, now_ms)
         else:
-            # DELETED ones come back first, then EXPIRED ones, then new ones (facts 4).
-            back = [n for s in ("DELETED", "EXPIRED") for n in _with_status(stream, s)]
-            for number in back[: target - source]:
-                partitions[number] = PartitionRow()
-            partitions += [PartitionRow()] * (target - source - len(back))
-        self.change(
-            stream,
-            partitions=tuple(partitions),
-            scalings=(*stream.row.scalings, ScalingRow(now_ms, source, target)),
-            modified_ms=now_ms,
+            self.change(stream, change=change)
+            stream.calls_left = self._transitions.after_calls
+
+    def note_failed_scaling(self, stream: Stream, target: int, now_ms: int, why: str) -> None:
+        """Record that a scaling on load was not possible, once for all tries in a row."""
+        row = ScalingRow(
+            now_ms, len(stream.active), target, is_auto=True, is_done=False, message=why
         )
+        last = stream.row.scalings[-1] if stream.row.scalings else None
+        if last is None or last.is_done or (last.source, last.target) != (row.source, row.target):
+            self.change(stream, scalings=_kept(stream.row.scalings, row))
+            self.events.auto_scaling_failed(stream.row, row.source, target, why, now_ms)
 
     def _take(self, stream: Stream) -> None:
         self._by_name[stream.row.stream_name] = self._by_id[stream.row.stream_id] = stream
+        stream.calls_left = self._transitions.after_calls
+        self._note_auto_scaling(stream)
+
+    def _note_auto_scaling(self, stream: Stream) -> None:
+        if stream.row.extra.get("auto_scale_enabled"):
+            self.auto_scaling[stream.row.stream_id] = stream
+        else:
+            self.auto_scaling.pop(stream.row.stream_id, None)
+
+    def _count_call(self, stream: Stream, now_ms: int) -> None:
+        if stream.calls_left:
+            stream.calls_left -= 1
+        elif stream.row.change is not None:
+            self._settle(stream, stream.row.change, now_ms)
+
+    def _settle(self, stream: Stream, change: ChangeRow, now_ms: int) -> None:
+        done_ms = change.since_ms + self._transitions.after_ms
+        if now_ms < done_ms:
+            return
+        if change.target is None:
+            self.change(stream, change=None)
+        else:
+            self._scale(stream, change, done_ms)
+
+    def _scale(self, stream: Stream, change: ChangeRow, done_ms: int) -> None:
+        assert change.target is not None
+        source, target = len(stream.active), change.target
+        scaling = ScalingRow(change.since_ms, source, target, change.is_auto)
+        self.change(
+            stream,
+            partitions=partitions_after(stream.row.partitions, target, done_ms),
+            scalings=_kept(stream.row.scalings, scaling),
+            change=None,
+            modified_ms=done_ms,
+        )
+        if change.is_auto:
+            self.events.auto_scaled(stream.row, source, target, done_ms)
 
     def _log_folder(self, stream_id: str) -> Path | None:
         return self._logs / stream_id if self._logs else None
@@ -301,8 +408,8 @@ class State:
             self.change(stream, partitions=partitions)
 
 
-def _with_status(stream: Stream, status: str) -> list[int]:
-    return [n for n, p in enumerate(stream.row.partitions) if p.status == status]
+def _kept(scalings: tuple[ScalingRow, ...], last: ScalingRow) -> tuple[ScalingRow, ...]:
+    return (*scalings, last)[-guesses.KEPT_SCALINGS :]
 
 
 def _remove(folder: Path | None) -> None:

@@ -1,5 +1,6 @@
 """The client's way to the service: rows and raw bodies in, replies and answers out."""
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -176,6 +177,10 @@ class Exchange:
             ClosedError: closed before or meanwhile.
         """
         await self._dis.gate.pause(seconds)
+
+    def within(self, seconds: float, /) -> asyncio.Timeout:
+        """Give a block that ends with a TimeoutError when it takes longer."""
+        return asyncio.timeout(seconds)
 
     def _identities(
         self, credentials: AccessKey | StaticToken | IAMPassword

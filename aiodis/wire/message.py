@@ -20,7 +20,18 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUseDefault
 
-__all__ = ["Empty", "LenientInt", "Message", "Reply", "name_of", "spelled"]
+from aiodis.errors import AlreadyExistsError, NotFoundError, ServiceError
+
+__all__ = [
+    "Creation",
+    "Deletion",
+    "Empty",
+    "LenientInt",
+    "Message",
+    "Reply",
+    "name_of",
+    "spelled",
+]
 
 
 class Message(BaseModel):
@@ -34,9 +45,38 @@ class Message(BaseModel):
         ser_json_bytes="base64",
     )
 
+    @property
+    def forgiven(self) -> tuple[type[ServiceError], ...]:
+        """The refusals that this caller takes for a success."""
+        return ()
+
     def body(self, fields: dict[str, Any]) -> bytes:
         """Encode the fields that the route leaves for the body."""
         return orjson.dumps(fields)
+
+
+class Creation(Message):
+    """Parameters of what makes a thing under a name."""
+
+    # Whether a thing of that name that is there already will do, however it was made.
+    exist_ok: Annotated[bool, Field(exclude=True)] = False
+
+    @property
+    def forgiven(self) -> tuple[type[ServiceError], ...]:
+        """An existing thing, with `exist_ok`."""
+        return (AlreadyExistsError,) if self.exist_ok else ()
+
+
+class Deletion(Message):
+    """Parameters of what removes a thing."""
+
+    # Whether it is well when there is no such thing.
+    missing_ok: Annotated[bool, Field(exclude=True)] = False
+
+    @property
+    def forgiven(self) -> tuple[type[ServiceError], ...]:
+        """A missing thing, with `missing_ok`."""
+        return (NotFoundError,) if self.missing_ok else ()
 
 
 class Reply(BaseModel):

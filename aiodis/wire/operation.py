@@ -12,18 +12,35 @@ DELETE has a body says so.
 
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final, Generic, NamedTuple, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import (
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    overload,
+)
 from urllib.parse import quote, urlencode
 
 import msgspec
 import orjson
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from aiodis.errors import DecodeError, ParameterError
 from aiodis.wire.message import Message
 
-__all__ = ["Caller", "Decodable", "Encodable", "Operation", "Parts", "Resource"]
+__all__ = ["Caller", "Decodable", "Encodable", "Operation", "Parts", "Resource", "Source"]
+
+Source = Literal["documented", "documented later", "seen in the SDK", "guessed"]
+"""Where an operation is told of: in the reference of 2023, on the vendor's pages since, …"""
 
 P = ParamSpec("P")
 R = TypeVar("R", bound="Decodable")
@@ -59,6 +76,9 @@ class Caller(Protocol):
 
     async def sleep(self, seconds: float, /) -> None: ...
 
+    def within(self, seconds: float, /) -> AbstractAsyncContextManager[object]:
+        """Give a block that ends with a TimeoutError when it takes longer."""
+
 
 class Resource:
     """A chapter of the API on a client, such as `client.streams`."""
@@ -79,7 +99,10 @@ class Operation(Generic[P, R]):
     the body as well. `status` is the one the service answers with when all is well.
     `always` are fields of the body that tell operations of one route apart, such as
     `{"action": "start"}`; the caller does not give them. `has_body` is for a DELETE
-    whose fields go into a JSON body all the same.
+    whose fields go into a JSON body all the same. `source` says where it is told of.
+
+    Fields of the request that are excluded from it are for the client alone: they are
+    neither sent nor read, such as `exist_ok`.
     """
 
     def __init__(
@@ -92,6 +115,7 @@ class Operation(Generic[P, R]):
         also_in_body: tuple[str, ...] = (),
         always: Mapping[str, str] = MappingProxyType({}),
         has_body: bool = False,
+        source: Source = "documented",
     ) -> None:
         self.method, self.path = route.split(" ")
         self.request: Any = request
@@ -100,6 +124,7 @@ class Operation(Generic[P, R]):
         self.also_in_body = also_in_body
         self.always = always
         self.has_body: Final = has_body or self.method in {"POST", "PUT"}
+        self.source: Source = source
         self.path_names: Final = tuple(re.findall(r"{(\w+)}", self.path))
         self.name = ""
 
@@ -117,10 +142,20 @@ class Operation(Generic[P, R]):
         caller = resource._caller  # noqa: SLF001 - a row and its resource are one thing
 
         async def method(*args: P.args, **kwargs: P.kwargs) -> R:
-            return await caller.call(self, self.build(*args, **kwargs))
+            request = self.build(*args, **kwargs)
+            try:
+                return await caller.call(self, request)
+            except request.forgiven:
+                return self.reply.decode(b"")
 
         method.__name__, method.__qualname__ = self.name.split(".")[1], self.name
         return method
+
+    @cached_property
+    def own_names(self) -> frozenset[str]:
+        """The fields of the request that are the client's alone."""
+        fields: Mapping[str, FieldInfo] = self.request.model_fields
+        return frozenset(name for name, info in fields.items() if info.exclude)
 
     def __repr__(self) -> str:
         return f"<{self.name}: {self.method} {self.path}>"
@@ -181,6 +216,7 @@ class Operation(Generic[P, R]):
         given = {k: v for k, v in query.items() if v != ""}
         given |= body or {}
         given |= {k: v for k, v in path.items() if k != "project_id"}
+        given = {k: v for k, v in given.items() if k not in self.own_names}
         request: Message = self.request.model_validate(given, extra="ignore")
         return request
 

@@ -8,7 +8,7 @@ from aiodis.api import Apps, Streams, Tags
 from aiodis.api.apps import App, AppList
 from aiodis.api.streams import Partition, StreamDescription, StreamInfo, StreamList
 from aiodis.api.tags import Match, Resources, TagFilter, TaggedResource
-from aiodis.errors import NotFoundError, RequestTimeoutError
+from aiodis.errors import AlreadyExistsError, NotFoundError, QuotaError, RequestTimeoutError
 
 
 class Script:
@@ -28,7 +28,10 @@ class Script:
 
     async def sleep(self, seconds, /):
         self.slept.append(seconds)
-        await asyncio.sleep(0)
+        await asyncio.sleep(seconds)
+
+    def within(self, seconds, /):
+        return asyncio.timeout(seconds)
 
 
 def streams(*names, more=False):
@@ -43,7 +46,11 @@ def apps(*names, more=False):
 def description(*ids, more=False, status="RUNNING"):
     partitions = [Partition(partition_id=partition_id) for partition_id in ids]
     return StreamDescription(
-        stream_name="s", status=status, partitions=partitions, has_more_partitions=more
+        stream_name="s",
+        status=status,
+        partitions=partitions,
+        has_more_partitions=more,
+        writable_partition_count=len(ids),
     )
 
 
@@ -114,12 +121,29 @@ class TestDescribeAll:
         assert [partition.partition_id for partition in found.partitions] == ["0"]
 
 
+class TestPartitions:
+    async def test_every_page_starts_behind_the_last_partition_of_the_one_before(self):
+        script = Script(description("0", "1", more=True), description("2"))
+        found = [p.partition_id async for p in Streams(script).partitions("s", page_size=2)]
+        assert found == ["0", "1", "2"]
+        assert [asked["limit_partitions"] for asked in script.asked] == [2, 2]
+        assert [asked.get("start_partition_id") for asked in script.asked] == [None, "1"]
+
+    async def test_nothing_is_asked_beyond_what_is_used(self):
+        script = Script(description("0", "1", more=True))
+        async for partition in Streams(script).partitions("s"):
+            assert partition.partition_id == "0"
+            break
+        assert len(script.asked) == 1
+
+
 class TestWaitUntilRunning:
     async def test_a_running_stream_is_described_at_once(self):
         script = Script(description("0"))
         assert (await Streams(script).wait_until_running("s")).status == "RUNNING"
         assert script.slept == []
 
+    @pytest.mark.looptime
     async def test_a_stream_that_is_being_made_is_asked_again(self):
         script = Script(
             description(status="CREATING"), description(status="CREATING"), description("0")
@@ -128,14 +152,78 @@ class TestWaitUntilRunning:
         assert [partition.partition_id for partition in found.partitions] == ["0"]
         assert script.slept == [0.5, 0.5]
 
+    @pytest.mark.looptime
     async def test_a_stream_that_never_runs_is_given_up(self):
-        script = Script(*[description(status="FROZEN")] * 4)
-        with pytest.raises(RequestTimeoutError, match="within 2 s") as caught:
-            await Streams(script).wait_until_running("s", timeout=2, interval=0.5)
+        script = Script(*[description(status="FROZEN")] * 9)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(RequestTimeoutError, match=r"within 2\.2 s; it was FROZEN") as caught:
+            await Streams(script).wait_until_running("s", timeout=2.2, interval=0.5)
         assert caught.value.ambiguous is False
-        assert sum(script.slept) == 2
+        assert asyncio.get_running_loop().time() - began == pytest.approx(2.2)
+
+    @pytest.mark.looptime
+    async def test_calls_that_take_long_do_not_make_the_wait_longer(self):
+        class Slow(Script):
+            async def call(self, operation, request, /):
+                await asyncio.sleep(3)
+                return await super().call(operation, request)
+
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(RequestTimeoutError, match="was not running within 5 s"):
+            await Streams(Slow(*[description(status="CREATING")] * 9)).wait_until_running(
+                "s", timeout=5
+            )
+        assert asyncio.get_running_loop().time() - began == pytest.approx(5)
+
+    @pytest.mark.looptime
+    async def test_after_a_scaling_it_waits_until_the_partitions_are_there(self):
+        script = Script(
+            description("0"), description("0", "1", status="CREATING"), description("0", "1")
+        )
+        found = await Streams(script).wait_until_running("s", partition_count=2)
+        assert found.writable_partition_count == 2
+        assert len(script.slept) == 2
+
+    @pytest.mark.looptime
+    async def test_a_call_that_finds_no_answer_is_no_end_of_the_wait(self):
+        script = Script(RequestTimeoutError("no answer", ambiguous=True))
+        with pytest.raises(RequestTimeoutError, match="no answer"):
+            await Streams(script).wait_until_running("s")
 
     async def test_a_stream_that_is_not_there_is_an_error(self):
         script = Script(NotFoundError("gone", status=400, code="DIS.4301"))
         with pytest.raises(NotFoundError):
             await Streams(script).wait_until_running("s")
+
+
+class TestForgiving:
+    async def test_a_stream_or_app_that_exists_is_well_only_when_said(self):
+        exists = AlreadyExistsError("there", status=400, code="DIS.4307")
+        script = Script(*[exists] * 4)
+        await Streams(script).create(stream_name="s", partition_count=1, exist_ok=True)
+        await Apps(script).create(app_name="a", exist_ok=True)
+        with pytest.raises(AlreadyExistsError):
+            await Streams(script).create(stream_name="s", partition_count=1)
+        with pytest.raises(AlreadyExistsError):
+            await Apps(script).create(app_name="a", exist_ok=False)
+
+    async def test_a_stream_or_app_that_is_missing_is_well_only_when_said(self):
+        script = Script(*[NotFoundError("gone", status=400, code="DIS.4301")] * 4)
+        await Streams(script).delete(stream_name="s", missing_ok=True)
+        await Apps(script).delete(app_name="a", missing_ok=True)
+        with pytest.raises(NotFoundError):
+            await Streams(script).delete(stream_name="s")
+        with pytest.raises(NotFoundError):
+            await Apps(script).delete(app_name="a", missing_ok=False)
+
+    async def test_no_other_refusal_is_forgiven(self):
+        script = Script(QuotaError("full", status=400, code="DIS.4308"))
+        with pytest.raises(QuotaError):
+            await Streams(script).create(stream_name="s", partition_count=1, exist_ok=True)
+
+    def test_what_is_the_clients_alone_is_neither_sent_nor_read(self):
+        row = Streams.create
+        request = row.build(stream_name="s", partition_count=1, exist_ok=True)
+        assert b"exist_ok" not in row.encode(request, "p").body
+        read = row.read({}, {}, {"stream_name": "s", "partition_count": 1, "exist_ok": "junk"})
+        assert read.exist_ok is False

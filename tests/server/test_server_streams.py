@@ -49,7 +49,7 @@ async def test_what_a_stream_was_created_with_is_told_again(dis):
         data_duration=72,
         csv_properties={"delimiter": ","},
         compression_format="gzip",
-        data_schema="{}",
+        data_schema='{"type":"string"}',
         tags=[{"key": "k", "value": "v"}],
         sys_tags=[{"key": "_sys_enterprise_project_id", "value": "0"}],
         auto_scale_enabled=True,
@@ -70,7 +70,7 @@ async def test_what_a_stream_was_created_with_is_told_again(dis):
     assert found.items() >= told.items()
     assert found["csv_properties"] == {"delimiter": ","}
     assert found["compression_format"] == "gzip"
-    assert found["data_schema"] == "{}"
+    assert found["data_schema"] == '{"type":"string"}'
     (listed,) = (await dis.call("GET", "streams"))["stream_info_list"]
     assert listed.items() >= {**told, "partition_count": 1, "status": "RUNNING"}.items()
 
@@ -272,3 +272,48 @@ async def test_an_update_changes_what_it_names_only(dis, clock):
     assert (found["data_type"], found["data_schema"]) == ("JSON", "[]")
     assert (found["auto_scale_enabled"], found["retention_period"]) == (True, 48)
     await dis.refused("DIS.4200", "PUT", path, {"data_duration": 23})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "{}",
+        "no json",
+        '"strng"',
+        '{"type":"record","name":"r","fields":[{"name":"a","type":"strng"}]}',
+        {"type": "strng"},
+        5,
+    ],
+)
+async def test_a_schema_that_is_none_is_refused(dis, schema):
+    fields = {"stream_name": "s", "partition_count": 1, "data_schema": schema}
+    assert "data_schema" in await dis.refused("DIS.4360", "POST", "streams", fields)
+    await dis.create()
+    path = f"/v3/{dis.server.project_id}/streams/s"
+    await dis.refused("DIS.4360", "PUT", path, {"data_schema": schema})
+    await dis.refused("DIS.4360", "PUT", "streams/s/update", {"data_schema": schema})
+
+
+@pytest.mark.parametrize(
+    ("field", "tags"),
+    [
+        ("tags", [{"key": "k"}, {"key": "k", "value": "other"}]),
+        ("tags", [{"key": ""}]),
+        ("tags", [{"key": "a b"}]),
+        ("tags", [{"key": f"k{number}"} for number in range(11)]),
+        ("sys_tags", [{"key": "_sys_enterprise_project_id", "value": "mine"}]),
+        ("sys_tags", [{"key": "_sys_enterprise_project_id"}]),
+        ("sys_tags", [{"key": "project", "value": "0"}]),
+        ("sys_tags", [{"key": "_sys_enterprise_project_id", "value": "0"}] * 2),
+    ],
+)
+async def test_tags_that_break_a_rule_are_refused(dis, field, tags):
+    fields = {"stream_name": "s", "partition_count": 1, field: tags}
+    await dis.refused("DIS.4200", "POST", "streams", fields)
+
+
+@pytest.mark.parametrize("project", ["0", "0aad99bc-f5f6-4f78-8404-c598d76b0ed2"])
+async def test_a_stream_belongs_to_an_enterprise_project(dis, project):
+    tags = [{"key": "_sys_enterprise_project_id", "value": project}]
+    await dis.create(sys_tags=tags)
+    assert (await dis.describe())["sys_tags"] == tags

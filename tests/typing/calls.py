@@ -25,15 +25,20 @@ from aiodis import (
 from aiodis.api import OPERATIONS, Streams
 from aiodis.api.apps import App, AppList, ConsumerState
 from aiodis.api.checkpoints import Checkpoint
+from aiodis.api.events import Event
 from aiodis.api.metrics import Series, SeriesList
+from aiodis.api.quotas import Quota
 from aiodis.api.records import Cursor
 from aiodis.api.streams import (
+    Partition,
     ScaleResult,
+    ScalingLog,
     StreamDescription,
     StreamInfo,
     StreamList,
     Tag,
     TagInfo,
+    UpdateResult,
 )
 from aiodis.api.tags import Resources, TagFilter, TaggedResource
 from aiodis.credentials import AccessKey, IAMPassword, StaticToken
@@ -52,7 +57,14 @@ async def good_operations(dis: DISClient) -> None:
     )
     assert_type(await dis.streams.list(), StreamList)
     assert_type(await dis.streams.list(limit=5, start_stream_name="s"), StreamList)
+    assert_type(await dis.streams.create(stream_name="s", partition_count=1, exist_ok=True), Empty)
+    await dis.streams.create(stream_name="s", partition_count=1, data_schema={"type": "string"})
+    await dis.streams.create(stream_name="s", partition_count=1, data_schema='"string"')
     assert_type(await dis.streams.delete(stream_name="s"), Empty)
+    assert_type(await dis.streams.delete(stream_name="s", missing_ok=True), Empty)
+    assert_type(await dis.streams.update_v2(stream_name="s"), UpdateResult)
+    assert_type(await dis.streams.scaling_log(stream_name="s"), ScalingLog)
+    assert_type(dis.streams.partitions("s"), AsyncIterator[Partition])
     found = await dis.streams.describe(stream_name="s", start_partition_id="0")
     assert_type(found, StreamDescription)
     assert_type(found.partitions[0].hash_range, str | None)
@@ -62,8 +74,11 @@ async def good_operations(dis: DISClient) -> None:
     assert_type(dis.streams.list_all(), AsyncIterator[StreamInfo])
     assert_type(await dis.streams.describe_all("s"), StreamDescription)
     assert_type(await dis.streams.wait_until_running("s", timeout=5), StreamDescription)
+    await dis.streams.wait_until_running("s", partition_count=8)
 
     assert_type(await dis.apps.create(app_name="a"), Empty)
+    await dis.apps.create(app_name="a", exist_ok=True)
+    await dis.apps.delete(app_name="a", missing_ok=True)
     assert_type(await dis.apps.list(stream_name="s"), AppList)
     assert_type(await dis.apps.describe(app_name="a"), App)
     state = await dis.apps.describe_state(app_name="a", stream_name="s")
@@ -107,6 +122,15 @@ async def good_operations(dis: DISClient) -> None:
     assert_type(dis.tags.find_all(tags_any=[TagFilter(key="k")]), AsyncIterator[TaggedResource])
 
 
+async def more_good_operations(dis: DISClient) -> None:
+    assert_type((await dis.quotas.get()).quotas.resources, list[Quota])
+    assert_type((await dis.events.list()).events, list[Event])
+    created = dis.events.create_subscription(name="n", topic_name="t", topic_type=1)
+    assert_type(await created, Empty)
+    removed = dis.events.delete_subscription(subscription_id="i", missing_ok=True)
+    assert_type(await removed, Empty)
+
+
 async def bad_operations(dis: DISClient) -> None:
     await dis.streams.create()  # pyright: ignore[reportCallIssue]
     await dis.streams.create(stream_name="s")  # pyright: ignore[reportCallIssue]
@@ -125,6 +149,13 @@ async def bad_operations(dis: DISClient) -> None:
     await dis.tags.add(stream_id="i", tag="k")  # pyright: ignore[reportArgumentType]
     await dis.tags.find(action="filter")  # pyright: ignore[reportCallIssue]
     await dis.tags.count(limit=5)  # pyright: ignore[reportCallIssue]
+    await dis.streams.create(stream_name="s", partition_count=1, missing_ok=True)  # pyright: ignore[reportCallIssue]
+    await dis.streams.delete(stream_name="s", exist_ok=True)  # pyright: ignore[reportCallIssue]
+    await dis.streams.delete(stream_name="s", missing_ok="yes")  # pyright: ignore[reportArgumentType]
+    await dis.streams.create(stream_name="s", partition_count=1, data_schema=5)  # pyright: ignore[reportArgumentType]
+    await dis.streams.scale(stream_name="s", target_partition_count=1, exist_ok=True)  # pyright: ignore[reportCallIssue]
+    await dis.quotas.get(type="app")  # pyright: ignore[reportCallIssue]
+    await dis.events.create_subscription(name="n", topic_name="t", topic_type=2)  # pyright: ignore[reportArgumentType]
     await dis.apps.create(stream_name="a")  # pyright: ignore[reportCallIssue]
     await dis.checkpoints.commit(app_name="a", stream_name="s", partition_id="0", sequence_number=5)  # pyright: ignore[reportArgumentType]
     await dis.records.put(stream_name="s", records=[b"data"])  # pyright: ignore[reportArgumentType]

@@ -70,6 +70,9 @@ class Recorder:
     async def sleep(self, seconds, /):
         raise AssertionError(seconds)
 
+    def within(self, seconds, /):
+        raise AssertionError(seconds)
+
 
 def encode(operation, project_id="p", **fields):
     return operation.encode(operation.build(**fields), project_id)

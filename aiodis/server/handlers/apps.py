@@ -18,7 +18,7 @@ from aiodis.server import guesses
 from aiodis.server.handlers.streams import page_after
 from aiodis.server.memberships import Memberships
 from aiodis.server.refusal import Refusal
-from aiodis.server.state import APP_QUOTA, State, new_id
+from aiodis.server.state import State, new_id
 from aiodis.server.storage.catalog import AppRow
 from aiodis.wire.message import Empty
 
@@ -38,8 +38,10 @@ class AppHandlers:
         catalog = self._state.catalog
         if catalog.app(request.app_name):
             raise Refusal("DIS.4330", request.app_name)
-        if self._state.limited and len(catalog.apps()) >= APP_QUOTA:
-            raise Refusal("DIS.4329", f"{APP_QUOTA} apps")
+        quota = self._state.quotas.app
+        if self._state.limited and len(catalog.apps()) >= quota:
+            self._state.events.quota_insufficient(f"{quota} apps", now_ms)
+            raise Refusal("DIS.4329", f"{quota} apps")
         catalog.add_app(AppRow(request.app_name, new_id(), now_ms))
         return Empty()
 

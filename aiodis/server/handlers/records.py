@@ -61,7 +61,7 @@ class RecordHandlers:
         name = request.stream_name
         if self._state.peek(name) is None and request.stream_id:
             name = request.stream_id
-        stream = self._state.find(name, now_ms)
+        stream = self._state.find_running(name, now_ms)
         sizes = _check_sizes(request.records, stream.rates)
         stream.expire(now_ms)
         put = _Put(stream, request.records, sizes, now_ms)
@@ -75,6 +75,8 @@ class RecordHandlers:
         ]
         stream.log.append(blocks, now_ms)
         self.counted = put.count(blocks)
+        if put.is_throttled:
+            self._state.events.traffic_limited(stream.row, now_ms)
         return put.reply(stored=sum(len(block.sizes) for block in blocks))
 
     def get(self, request: GetRecords, now_ms: int) -> RecordSlice:
@@ -97,6 +99,7 @@ class RecordHandlers:
         if self._state.limited and not limits.may_read(now_ms):
             minute.gets_throttled += 1
             minute.flows[number].throttled_out += 1
+            self._state.events.traffic_limited(stream.row, now_ms)
             raise Refusal(guesses.READ_THROTTLE_CODE)
         stream.expire(now_ms)
         wanted = request.max_fetch_bytes or guesses.DEFAULT_FETCH_BYTES
@@ -123,7 +126,7 @@ class RecordHandlers:
         return RecordSlice(encode_cursor(following), found.payload)
 
     def get_cursor(self, request: GetCursor, now_ms: int) -> Cursor:
-        stream = self._state.find(request.stream_name, now_ms)
+        stream = self._state.find_running(request.stream_name, now_ms)
         number = stream.readable(request.partition_id)
         content = CursorContent(
             stream.row.stream_name,
@@ -146,6 +149,11 @@ class _Put:
         self._now_ms = now_ms
         self._results: list[PutResult | None] = [None] * len(records)
         self._throttled: dict[int, int] = {}  # records by partition
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the limits refused any record."""
+        return bool(self._throttled)
 
     def route(self) -> dict[int, list[int]]:
         """Give each partition the indexes of its records; those without one fail here."""
@@ -214,7 +222,7 @@ class _Put:
             flow.bytes_in += sum(block.sizes)
         for number, throttled in self._throttled.items():
             minute.flows[number].throttled_in += throttled
-        if self._throttled:  # guesses.A_PUT_IS_REFUSED_WITH_ANY_RECORD
+        if self.is_throttled:  # guesses.A_PUT_IS_REFUSED_WITH_ANY_RECORD
             minute.puts_throttled += 1
         else:
             minute.puts += 1

@@ -10,12 +10,16 @@ from aiodis.api.streams import (
     ListStreams,
     Partition,
     PartitionCountChange,
+    ReadScalingLog,
     ScaleResult,
     ScaleStream,
+    ScalingLog,
     StreamDescription,
     StreamInfo,
     StreamList,
+    UpdateResult,
     UpdateStream,
+    UpdateStreamV2,
 )
 from aiodis.record import partition_name, partition_number
 from aiodis.server import guesses
@@ -29,16 +33,20 @@ __all__ = ["StreamHandlers", "page_after"]
 _DEFAULT_STREAMS: Final = 10
 _DEFAULT_PARTITIONS: Final = 100
 
-# Fields that are kept and told again, and change nothing else here.
+_AUTO_SCALE: Final = (
+    "auto_scale_enabled",
+    "auto_scale_min_partition_count",
+    "auto_scale_max_partition_count",
+)
+
+# Fields that are kept and told again.
 _KEPT: Final = (
     "data_schema",
     "csv_properties",
     "compression_format",
     "tags",
     "sys_tags",
-    "auto_scale_enabled",
-    "auto_scale_min_partition_count",
-    "auto_scale_max_partition_count",
+    *_AUTO_SCALE,
 )
 
 
@@ -52,7 +60,7 @@ class StreamHandlers:
         if self._state.peek(request.stream_name):
             raise Refusal("DIS.4307", request.stream_name)
         stream_type = request.stream_type or guesses.DEFAULT_STREAM_TYPE
-        self._state.check_quota(stream_type, request.partition_count)
+        self._state.check_quota(stream_type, request.partition_count, now_ms)
         self._state.add_stream(
             StreamRow(
                 stream_name=request.stream_name,
@@ -80,7 +88,7 @@ class StreamHandlers:
         )
         expired = sum(p.status == "EXPIRED" for p in row.partitions)
         return StreamDescription(
-            **_shown(row),
+            **_shown(stream),
             last_modified_time=row.modified_ms,
             writable_partition_count=len(stream.active),
             readable_partition_count=len(numbers) - expired,
@@ -90,13 +98,20 @@ class StreamHandlers:
         )
 
     def scale(self, request: ScaleStream, now_ms: int) -> ScaleResult:
-        stream = self._state.find(request.stream_name, now_ms)
-        # As often as one likes: guesses.SCALINGS_ARE_UNLIMITED.
+        stream = self._state.find_running(request.stream_name, now_ms)
+        if stream.row.change is not None:
+            raise Refusal(guesses.SCALING_UNDER_WAY_CODE, "a scaling is under way")
         source, target = len(stream.active), request.target_partition_count
         if source == target:
             detail = f"target_partition_count: there are {source} partitions already"
             raise Refusal(guesses.SCALING_TO_THE_SAME_COUNT_CODE, detail)
-        self._state.check_quota(stream.row.stream_type, target - source)
+        try:
+            self._state.check_scaling(stream, target, now_ms)
+        except Refusal as refusal:
+            self._state.events.manual_scaling_failed(
+                stream.row, source, target, refusal.message, now_ms
+            )
+            raise
         self._state.scale(stream, target, now_ms)
         return ScaleResult(
             stream_name=stream.row.stream_name,
@@ -105,18 +120,33 @@ class StreamHandlers:
         )
 
     def update(self, request: UpdateStream, now_ms: int) -> Empty:
-        stream = self._state.find(request.stream_name, now_ms)
+        stream = self._state.find_running(request.stream_name, now_ms)
         row = stream.row
         self._state.change(
             stream,
             data_type=request.data_type or row.data_type,
             retention_hours=request.data_duration or row.retention_hours,
-            extra=row.extra | _kept(request),
+            extra=_in_order(row.extra | _kept(request)),
             modified_ms=now_ms,
         )
         return Empty()
 
-    def list(self, request: ListStreams, now_ms: int) -> StreamList:  # noqa: ARG002
+    def update_v2(self, request: UpdateStreamV2, now_ms: int) -> UpdateResult:
+        is_of_type = request.update_type == "DATA_TYPE"
+        counted = {"data_type", "data_schema"} if is_of_type else _AUTO_SCALE
+        fields = {name: value for name, value in request if name in counted}
+        self.update(UpdateStream(stream_name=request.stream_name, **fields), now_ms)
+        return UpdateResult(
+            stream_name=request.stream_name,
+            target_data_type=request.data_type if is_of_type else None,
+        )
+
+    def scaling_log(self, request: ReadScalingLog, now_ms: int) -> ScalingLog:
+        stream = self._state.find(request.stream_name, now_ms)
+        return ScalingLog(update_partition_counts=_changes(stream.row))
+
+    def list(self, request: ListStreams, now_ms: int) -> StreamList:
+        self._state.settle(now_ms)
         streams = sorted(self._state.streams(), key=lambda stream: stream.row.stream_name)
         after = request.start_stream_name or ""
         rest = [stream for stream in streams if stream.row.stream_name > after]
@@ -125,8 +155,7 @@ class StreamHandlers:
             total_number=len(streams),
             stream_names=[stream.row.stream_name for stream in page],
             stream_info_list=[
-                StreamInfo(**_shown(stream.row), partition_count=len(stream.active))
-                for stream in page
+                StreamInfo(**_shown(stream), partition_count=len(stream.active)) for stream in page
             ],
             has_more_streams=len(page) < len(rest),
         )
@@ -145,15 +174,25 @@ def _kept(request: CreateStream | UpdateStream) -> dict[str, Any]:
     return request.model_dump(mode="json", include=set(_KEPT), exclude_none=True)
 
 
-def _shown(row: StreamRow) -> dict[str, Any]:
+def _in_order(extra: dict[str, Any]) -> dict[str, Any]:
+    """See that the bounds of auto scaling are in order with those that were there before."""
+    least = extra.get("auto_scale_min_partition_count")
+    most = extra.get("auto_scale_max_partition_count")
+    if least is not None and most is not None and least > most:
+        raise Refusal("DIS.4200", f"auto_scale_min_partition_count {least} is above {most}")
+    return extra
+
+
+def _shown(stream: Stream) -> dict[str, Any]:
     """Give the fields that a list and a description of a stream share."""
+    row = stream.row
     return {
         **row.extra,
         "stream_name": row.stream_name,
         "stream_id": row.stream_id,
         "create_time": row.create_ms,
         "retention_period": row.retention_hours,
-        "status": guesses.NEW_STREAM_STATUS,
+        "status": stream.status,
         "stream_type": row.stream_type,
         "data_type": row.data_type,
     }
@@ -165,7 +204,9 @@ def _changes(row: StreamRow) -> list[PartitionCountChange]:
             create_timestamp=scaling.at_ms,
             src_partition_count=scaling.source,
             target_partition_count=scaling.target,
-            result_code=guesses.SCALING_RESULT_DONE,
+            result_code=int(scaling.is_done),
+            result_msg=scaling.message,
+            auto_scale=scaling.is_auto,
         )
         for scaling in row.scalings
     ]

@@ -18,6 +18,7 @@ __all__ = [
     "AppRow",
     "Catalog",
     "CatalogDamagedError",
+    "ChangeRow",
     "CheckpointRow",
     "PartitionRow",
     "PartitionStatus",
@@ -69,6 +70,17 @@ class ScalingRow(msgspec.Struct, frozen=True):
     at_ms: int
     source: int
     target: int
+    is_auto: bool = False
+    is_done: bool = True
+    message: str | None = None
+
+
+class ChangeRow(msgspec.Struct, frozen=True):
+    """A change of a stream that is under way: its making, or (with a target) a scaling."""
+
+    since_ms: int
+    target: int | None = None
+    is_auto: bool = False
 
 
 class StreamRow(msgspec.Struct, frozen=True):
@@ -83,6 +95,7 @@ class StreamRow(msgspec.Struct, frozen=True):
     retention_hours: int
     partitions: tuple[PartitionRow, ...]
     scalings: tuple[ScalingRow, ...] = ()
+    change: ChangeRow | None = None
     extra: dict[str, Any] = {}
     """What is only told again: the fields of `streams.create` that change nothing here."""
 
