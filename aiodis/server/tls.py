@@ -66,7 +66,7 @@ def with_authority(stack: AsyncExitStack, folder: Path | None, host: str) -> Sec
             authority, ca_file = trustme.CA(), place / "ca.pem"
             _write(ca_file, authority.cert_pem.bytes(), mode=0o644)
         else:
-            authority, ca_file = _authority_of(folder / "tls")
+            authority, ca_file = _authority_of(folder.absolute() / "tls")
     except (OSError, ValueError) as exc:
         raise TLSError(f"the authority in {folder} cannot be used: {exc}") from exc
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -1,6 +1,8 @@
 """The file that says who there is: what it may hold, and that a bad one is one clear line."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -59,6 +61,13 @@ def test_toml_and_json_say_the_same(tmp_path):
     assert read_accounts(written(tmp_path, {"accounts": accounts})).all == toml.all
     assert toml.first.account.name == "shop"
     assert toml.of_key("AK2").user.name == "bob"
+
+
+def test_the_file_in_the_docs_is_one(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "run-the-embedded-dis.md"
+    [shown] = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    shop, mill = read_accounts(written(tmp_path, shown, "accounts.toml")).all
+    assert [user.name for user in (*shop.users, *mill.users)] == ["ann", "writer", "bob"]
 
 
 def test_a_user_may_what_the_actions_and_patterns_say(tmp_path):
