@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks import suites
 from benchmarks.flow import main_job as main_job_flow
 from benchmarks.processes import BenchmarkError
+from benchmarks.run import Options
 
 app = typer.Typer(
     help="Whole flows of aiodis on real input, and what its work costs beside its peers'.",
@@ -35,6 +36,43 @@ class Loop(StrEnum):
 
     ASYNCIO = "asyncio"
     UVLOOP = "uvloop"
+
+
+class Work(StrEnum):
+    """Which way records go."""
+
+    PUT = "put"
+    GET = "get"
+    BOTH = "both"
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """The ways it names."""
+        return suites.WORKS if self is Work.BOTH else (self.value,)
+
+
+class Wire(StrEnum):
+    """The form of requests with records, and of answers."""
+
+    JSON = "json"
+    PROTOBUF = "protobuf"
+
+
+class Compression(StrEnum):
+    """How requests are compressed."""
+
+    NONE = "none"
+    LZ4 = "lz4"
+    SNAPPY = "snappy"
+    ZSTD = "zstd"
+
+
+class Ordering(StrEnum):
+    """The producer's setting of the same name."""
+
+    PARTITION = "partition"
+    KEY = "key"
+    NONE = "none"
 
 
 class RateLimit(StrEnum):
@@ -69,14 +107,19 @@ def _peers(text: str) -> tuple[str, ...]:
 
 Sizes = Annotated[str, typer.Option(help="Bytes of a record, with commas between them.")]
 Batch = Annotated[int, typer.Option(min=1, max=10_000, help="Records a request.")]
+Fetch = Annotated[int, typer.Option(min=1, max=10_000, help="Records an answer, in 1 MiB.")]
 Partitions = Annotated[int, typer.Option(min=1, max=1_000, help="Partitions of the stream.")]
-Rounds = Annotated[int | None, typer.Option(min=1, help="Rounds; 5, or 2 with --quick.")]
+Rounds = Annotated[int | None, typer.Option(min=1, help="Rounds; 5, or 1 with --quick.")]
 Seconds = Annotated[
     float | None,
     typer.Option(min=0.01, help="CPU seconds of each measurement; 2, or 0.2 with --quick."),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Short and rough, to see that it runs.")]
+WireForm = Annotated[Wire, typer.Option(help="The form on the wire.")]
+EventLoop = Annotated[Loop, typer.Option(help="The event loop.")]
+Way = Annotated[Auth, typer.Option(help="AK/SK, or a token.")]
+Ways = Annotated[Work, typer.Option(help="Which way records go.")]
 TLS = Annotated[bool, typer.Option("--tls/--no-tls", help="HTTPS, or plain HTTP.")]
 
 
@@ -93,8 +136,11 @@ def put(
     rounds: Rounds = None,
     seconds: Seconds = None,
     rate_limit: Annotated[RateLimit, typer.Option(help="Pacing.")] = RateLimit.BOTH,
-    auth: Annotated[Auth, typer.Option(help="AK/SK, or a token.")] = Auth.AKSK,
-    loop: Annotated[Loop, typer.Option(help="The event loop.")] = Loop.ASYNCIO,
+    auth: Way = Auth.AKSK,
+    wire: WireForm = Wire.JSON,
+    compression: Annotated[Compression, typer.Option(help="Of requests.")] = Compression.NONE,
+    ordering: Annotated[Ordering, typer.Option(help="What is kept in order.")] = Ordering.PARTITION,
+    loop: EventLoop = Loop.ASYNCIO,
     tls: TLS = True,
     json: Json = None,
     quick: Quick = False,
@@ -103,13 +149,16 @@ def put(
 
     With rate_limit=fixed the stream's limits hold the client back, so that takes longer.
     """
-    options = suites.Options(
+    options = Options(
         sizes=_sizes(sizes),
         batch=batch,
         partitions=partitions,
-        rounds=rounds or (2 if quick else 5),
+        rounds=rounds or (1 if quick else 5),
         seconds=seconds or (0.2 if quick else 2.0),
         auth=auth,
+        wire=wire,
+        compression=compression,
+        ordering=ordering,
         loop=loop,
         tls=tls,
         json=json,
@@ -119,9 +168,41 @@ def put(
 
 
 @app.command()
+def get(
+    sizes: Sizes = "100,1024",
+    fetch: Fetch = 1_000,
+    partitions: Partitions = 50,
+    rounds: Rounds = None,
+    seconds: Seconds = None,
+    auth: Way = Auth.AKSK,
+    wire: WireForm = Wire.JSON,
+    loop: EventLoop = Loop.ASYNCIO,
+    tls: TLS = True,
+    json: Json = None,
+    quick: Quick = False,
+) -> None:
+    """Say what a record costs to read, in batches and with `async for`, from a canned backlog."""
+    options = Options(
+        sizes=_sizes(sizes),
+        fetch=fetch,
+        partitions=partitions,
+        rounds=rounds or (1 if quick else 5),
+        seconds=seconds or (0.2 if quick else 2.0),
+        auth=auth,
+        wire=wire,
+        loop=loop,
+        tls=tls,
+        json=json,
+    )
+    _run(lambda console: suites.get(options, console))
+
+
+@app.command()
 def peers(
     sizes: Sizes = "100,1024",
+    work: Ways = Work.BOTH,
     batch: Batch = 500,
+    fetch: Fetch = 1_000,
     partitions: Partitions = 50,
     rounds: Rounds = None,
     seconds: Seconds = None,
@@ -135,16 +216,17 @@ def peers(
     json: Json = None,
     quick: Quick = False,
 ) -> None:
-    """Put the same records through aiodis, the vendor's SDKs and the floor, interleaved.
+    """Put and get the same records with aiodis, the vendor's SDKs and the floor, interleaved.
 
     The ratios say how many times a peer's CPU cost is ours, and how many times ours
     is the floor's. v2 is installed into an environment of its own at first use.
     """
-    options = suites.Options(
+    options = Options(
         sizes=_sizes(sizes),
         batch=batch,
+        fetch=fetch,
         partitions=partitions,
-        rounds=rounds or (2 if quick else 5),
+        rounds=rounds or (1 if quick else 5),
         seconds=seconds or (0.2 if quick else 2.0),
         tls=tls,
         json=json,
@@ -152,36 +234,40 @@ def peers(
     if against is None and quick:
         against = "v3_sync,floor"
     names = None if against is None else _peers(against)
-    _run(lambda console: suites.peers(options, names, console))
+    _run(lambda console: suites.peers(options, work.works, names, console))
 
 
 @app.command()
 def floor(
     sizes: Sizes = "100,1024",
+    work: Ways = Work.BOTH,
     batch: Batch = 500,
+    fetch: Fetch = 1_000,
     rounds: Rounds = None,
     seconds: Seconds = None,
-    loop: Annotated[Loop, typer.Option(help="The event loop.")] = Loop.ASYNCIO,
+    loop: EventLoop = Loop.ASYNCIO,
     tls: TLS = True,
     json: Json = None,
     quick: Quick = False,
 ) -> None:
     """Say what no client can go below: asyncio's TLS, SHA-256 and base64 of the same bytes."""
-    options = suites.Options(
+    options = Options(
         sizes=_sizes(sizes),
         batch=batch,
-        rounds=rounds or (2 if quick else 5),
+        fetch=fetch,
+        rounds=rounds or (1 if quick else 5),
         seconds=seconds or (0.2 if quick else 2.0),
         loop=loop,
         tls=tls,
         json=json,
     )
-    _run(lambda console: suites.floor(options, console))
+    _run(lambda console: suites.floor(options, work.works, console))
 
 
 @app.command()
 def paced(
-    rate: Annotated[int, typer.Option(min=1, help="Records a second.")] = 50_000,
+    work: Annotated[Work, typer.Option(help="put or get.")] = Work.PUT,
+    rate: Annotated[int, typer.Option(min=1, help="Records a second to put.")] = 50_000,
     sizes: Sizes = "1024",
     partitions: Partitions = 50,
     rounds: Rounds = None,
@@ -189,16 +275,19 @@ def paced(
         float | None, typer.Option(min=0.1, help="Seconds of load; 20, or 1 with --quick.")
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Time each so many-th record.")] = 17,
-    loop: Annotated[Loop, typer.Option(help="The event loop.")] = Loop.ASYNCIO,
+    loop: EventLoop = Loop.ASYNCIO,
     tls: TLS = True,
     json: Json = None,
     quick: Quick = False,
 ) -> None:
-    """Put at a steady rate with pacing on: latency, and the share of a core.
+    """Put or get at a steady rate with pacing on: latency, and the share of a core.
 
-    Latency runs from the time at which a record was due to its receipt.
+    Latency of a put runs from the time at which a record was due to its receipt. A get
+    goes as fast as the limits of the partitions let: 2 MB a second each.
     """
-    options = suites.Options(
+    if work is Work.BOTH:
+        raise typer.BadParameter("put or get, one at a time", param_hint="--work")
+    options = Options(
         sizes=_sizes(sizes),
         partitions=partitions,
         rounds=rounds or 1,
@@ -207,7 +296,7 @@ def paced(
         tls=tls,
         json=json,
     )
-    _run(lambda console: suites.paced(options, rate, sample, console))
+    _run(lambda console: suites.paced(options, work, rate, sample, console))
 
 
 @app.command()

@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from multidict import CIMultiDict
 
-from benchmarks.canned import CannedService
+from benchmarks.canned import Answer, CannedService
 from benchmarks.child import pin
 
 __all__: list[str] = []
 
 _FIRST_BUFFER: Final = 64 * 1024
-_REASONS: Final = {200: "OK", 404: "Not Found", 411: "Length Required"}
+_REASONS: Final = {200: "OK", 201: "Created", 404: "Not Found", 411: "Length Required"}
 
 
 class _Connection(asyncio.BufferedProtocol):
@@ -79,27 +80,34 @@ class _Connection(asyncio.BufferedProtocol):
     def _reply(self, head: bytes, body: bytes) -> None:
         method, target, _ = head.split(b" ", 2)
         if b"\r\ntransfer-encoding:" in head.lower():
-            status, content = 411, b""
+            answer = Answer(411, b"")
         else:
-            status, content = self._service.answer(method.decode(), target.decode(), body)
+            headers = _headers(head)
+            answer = self._service.answer(method.decode(), target.decode(), body, headers)
         assert self._transport is not None
-        self._transport.write(_head(status, len(content)) + content)
-        if status == 411:
+        self._transport.writelines((_head(answer), answer.body))
+        if answer.status == 411:
             self._transport.close()
 
 
 def _content_length(head: bytes) -> int:
-    """Read the one header that matters; a request without it has no body."""
+    """Read the one header that tells where a request ends; without it there is no body."""
     name = b"\r\ncontent-length:"
     at = head.lower().find(name)
     return int(head[at + len(name) : head.index(b"\r\n", at + 2)]) if at >= 0 else 0
 
 
-def _head(status: int, length: int) -> bytes:
+def _headers(head: bytes) -> CIMultiDict[str]:
+    lines = (line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:])
+    return CIMultiDict((name, value.strip()) for name, found, value in lines if found)
+
+
+def _head(answer: Answer) -> bytes:
     return (
-        f"HTTP/1.1 {status} {_REASONS[status]}\r\nDate: {_date()}\r\n"
-        "Content-Type: application/json\r\nX-Request-Id: 0123456789abcdef0123456789abcdef\r\n"
-        f"Content-Length: {length}\r\n\r\n"
+        f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}\r\nDate: {_date()}\r\n"
+        f"Content-Type: {answer.content_type}\r\n"
+        "X-Request-Id: 0123456789abcdef0123456789abcdef\r\n"
+        f"Content-Length: {len(answer.body)}\r\n\r\n"
     ).encode()
 
 

@@ -123,6 +123,7 @@ class Result:
                     "max_rss_bytes": each.measured.max_rss_bytes,
                     "waited_s": round(each.measured.waited_s, 4),
                     "answerer_records": each.answerer.records,
+                    "slack": each.measured.slack,
                     "answerer_cpu_s": round(each.answerer.cpu_s, 4),
                     **each.measured.details,
                 }

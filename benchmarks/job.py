@@ -14,12 +14,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, TextIO
 
-__all__ = ["ACCESS_KEY", "PROJECT", "SECRET_KEY", "STREAM", "TOKEN", "Job", "Measured", "Meter"]
+__all__ = [
+    "ACCESS_KEY",
+    "KEY_FORM",
+    "PROJECT",
+    "SECRET_KEY",
+    "STREAM",
+    "TOKEN",
+    "Job",
+    "Measured",
+    "Meter",
+    "backlog_of",
+    "payloads",
+]
 
 STREAM: Final = "bench"
 PROJECT: Final = "0123456789abcdef0123456789abcdef"
 ACCESS_KEY, SECRET_KEY = "BENCHKEY", "benchmark-secret"
 TOKEN: Final = "t" * 2000  # as long as IAM's
+KEY_FORM: Final = "key-{:08d}"
 
 # Distinct payloads, so that nobody's input stays in the processor's first cache.
 _PAYLOADS: Final = 2_000
@@ -27,6 +40,26 @@ _POOL_BYTES: Final = 64 * 1024 * 1024
 _WINDOW_BYTES: Final = 32 * 1024 * 1024
 # A run that mostly waits ends by the clock on the wall: paced, or with a slow answerer.
 _WALL_FACTOR: Final = 10
+
+
+def payloads(size: int) -> list[bytes]:
+    """Make records' data: ASCII, since the oldest vendor SDK sends text only."""
+    chance = random.Random(size)  # noqa: S311 - the same data in each run
+    letters = string.ascii_letters + string.digits
+    count = max(1, min(_PAYLOADS, _POOL_BYTES // size))
+    return ["".join(chance.choices(letters, k=size)).encode() for _ in range(count)]
+
+
+def backlog_of(stream: str) -> tuple[int, int]:
+    """Read from a stream's name how large its records are, and how many an answer has.
+
+    Raises:
+        ValueError: it is not the name of a stream to read.
+    """
+    kind, size, count = stream.split("-")
+    if kind != "get":
+        raise ValueError(f"{stream!r} is no stream to read")
+    return int(size), int(count)
 
 
 @dataclass(frozen=True)
@@ -45,6 +78,9 @@ class Job:
     partitions: int = 50
     seconds: float = 2.0
     auth: str = "aksk"
+    wire: str = "json"
+    compression: str = "none"
+    ordering: str = "partition"
     loop: str = "asyncio"
     rate_limit: str = "off"
     rate: int = 0
@@ -69,12 +105,14 @@ class Job:
         """
         return max(1, min(self.partitions * self.batch, _WINDOW_BYTES // self.size))
 
+    @property
+    def backlog(self) -> str:
+        """The stream to read: its name says what an answer of the canned answerer has."""
+        return f"get-{self.size}-{self.batch}"
+
     def payloads(self) -> list[bytes]:
-        """Make the records' data: ASCII, since the oldest vendor SDK sends text only."""
-        chance = random.Random(self.size)  # noqa: S311 - the same data in each run
-        letters = string.ascii_letters + string.digits
-        count = max(1, min(_PAYLOADS, _POOL_BYTES // self.size))
-        return ["".join(chance.choices(letters, k=self.size)).encode() for _ in range(count)]
+        """Make the records' data."""
+        return payloads(self.size)
 
 
 @dataclass(frozen=True)
@@ -89,6 +127,8 @@ class Measured:
     max_rss_bytes: int
     waited_s: float = 0.0
     """How long the client had work but no core, since others were busy there (Linux only)."""
+    slack: int = 0
+    """How many records more or fewer the answerer may have counted: those read ahead."""
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -133,7 +173,7 @@ class Meter:
             and time.perf_counter() - self._wall < self._seconds * _WALL_FACTOR
         )
 
-    def stop(self, records: int, requests: int | None = None) -> None:
+    def stop(self, records: int, requests: int | None = None, *, slack: int = 0) -> None:
         """Stop the watch: so many records were delivered."""
         wall_s = time.perf_counter() - self._wall
         usage = _Usage.now()
@@ -145,6 +185,7 @@ class Meter:
             wall_s=wall_s,
             max_rss_bytes=usage.max_rss_bytes,
             waited_s=usage.waited_s - self._usage.waited_s,
+            slack=slack,
         )
 
     def report(self, details: dict[str, Any]) -> None:

@@ -12,11 +12,11 @@ from itertools import cycle, islice
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pybase64 import b64encode
+from pybase64 import b64decode, b64encode
 
 from benchmarks.job import PROJECT, STREAM, Job, Meter
 
-__all__ = ["put"]
+__all__ = ["get", "put"]
 
 _SLICE: Final = 128 * 1024
 
@@ -31,6 +31,27 @@ async def put(job: Job, meter: Meter) -> dict[str, Any]:
     while meter.running():
         for _ in range(8):
             await _send(connection, data, body)
+        requests += 8
+    meter.stop(requests * job.batch, requests)
+    connection.close()
+    return {}
+
+
+async def get(job: Job, meter: Meter) -> dict[str, Any]:
+    """Read the same answers, and decode as much base64 as is in each."""
+    text = b64encode(b"".join(islice(cycle(job.payloads()), job.batch)))
+    head = (
+        f"GET /v2/{PROJECT}/records?partition-cursor={job.size}.{job.batch}.0000.00000000"
+        " HTTP/1.1\r\nHost: floor\r\n\r\n"
+    ).encode()
+    connection = await _connect(job)
+    await connection.exchange(head)
+    meter.start()
+    requests = 0
+    while meter.running():
+        for _ in range(8):
+            await connection.exchange(head)
+            b64decode(text)
         requests += 8
     meter.stop(requests * job.batch, requests)
     connection.close()
@@ -103,7 +124,7 @@ class _Connection(asyncio.Protocol):
             self._received.clear()
             self._whole.set_result(None)
 
-    async def exchange(self, head: bytes, body: bytes) -> None:
+    async def exchange(self, head: bytes, body: bytes = b"") -> None:
         """Send a request, and wait for the whole answer."""
         assert self._transport is not None
         self._whole = asyncio.get_running_loop().create_future()

@@ -11,7 +11,7 @@ from aiodis import Credentials, DISClient, Producer, Receipt
 from benchmarks.job import ACCESS_KEY, PROJECT, SECRET_KEY, STREAM, TOKEN, Job, Meter
 from benchmarks.latency import summary
 
-__all__ = ["paced", "put"]
+__all__ = ["client_of", "paced", "put"]
 
 _MAX_BATCH_BYTES: Final = 5 * 1024 * 1024
 _TICK_S: Final = 0.005
@@ -25,8 +25,8 @@ async def put(job: Job, meter: Meter) -> dict[str, Any]:
     records = list(islice(_records(job), job.window))
     batch_bytes = min(job.batch * job.size, _MAX_BATCH_BYTES)  # a request is full at `batch`
     async with (
-        _client(job) as dis,
-        dis.producer(STREAM, batch_max_bytes=batch_bytes, **_limit(job)) as producer,
+        client_of(job) as dis,
+        dis.producer(STREAM, batch_max_bytes=batch_bytes, **_settings(job)) as producer,
     ):
         await _window(producer, records)
         before = producer.stats().requests
@@ -45,7 +45,7 @@ async def paced(job: Job, meter: Meter) -> dict[str, Any]:
     it delays (no coordinated omission).
     """
     records = _records(job)
-    async with _client(job) as dis, dis.producer(STREAM, **_limit(job)) as producer:
+    async with client_of(job) as dis, dis.producer(STREAM, **_settings(job)) as producer:
         await _by_timetable(producer, records, job, _WARM_UP_S)
         before = producer.stats()
         meter.start()
@@ -92,11 +92,17 @@ def _records(job: Job) -> Records:
     return zip(cycle(job.payloads()), cycle(job.keys), strict=True)
 
 
-def _limit(job: Job) -> dict[str, Any]:
-    return {"rate_limit": job.rate_limit}
+def _settings(job: Job) -> dict[str, Any]:
+    return {
+        "rate_limit": job.rate_limit,
+        "wire_format": job.wire,
+        "compression": job.compression,
+        "ordering": job.ordering,
+    }
 
 
-def _client(job: Job) -> DISClient:
+def client_of(job: Job) -> DISClient:
+    """Make a client of the answerer."""
     keys = Credentials.static(ACCESS_KEY, SECRET_KEY)
     return DISClient(
         endpoint=job.endpoint,

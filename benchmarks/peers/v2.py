@@ -14,16 +14,14 @@ from dis_sdk_python.com.huaweicloud.dis.sdk.python.client.disclient import (  # 
 
 from benchmarks.job import ACCESS_KEY, PROJECT, SECRET_KEY, STREAM, Job, Meter
 
-__all__ = ["put"]
+__all__ = ["get", "put"]
 
 
 def put(job: Job, meter: Meter) -> dict[str, Any]:
     """Send `batch` records a call; this SDK takes text, and encodes it itself."""
     texts = [data.decode() for data in job.payloads()]
     records = zip(cycle(texts), cycle(job.keys), strict=True)
-    client = disclient(
-        endpoint=job.endpoint, ak=ACCESS_KEY, sk=SECRET_KEY, projectid=PROJECT, region="bench"
-    )
+    client = _client(job)
     _send(client, records, job.batch)
     meter.start()
     delivered = requests = 0
@@ -32,6 +30,32 @@ def put(job: Job, meter: Meter) -> dict[str, Any]:
         requests += 1
     meter.stop(delivered, requests)
     return {}
+
+
+def get(job: Job, meter: Meter) -> dict[str, Any]:
+    """Read one partition on and on; this SDK decodes base64 itself, and tries to make text."""
+    client = _client(job)
+    cursor = client.getCursor(job.backlog, "0", "TRIM_HORIZON").cursor
+    cursor, _ = _read(client, cursor, job.batch)
+    meter.start()
+    delivered = requests = 0
+    while meter.running():
+        cursor, count = _read(client, cursor, job.batch)
+        delivered += count
+        requests += 1
+    meter.stop(delivered, requests)
+    return {}
+
+
+def _client(job: Job) -> Any:
+    return disclient(
+        endpoint=job.endpoint, ak=ACCESS_KEY, sk=SECRET_KEY, projectid=PROJECT, region="bench"
+    )
+
+
+def _read(client: Any, cursor: str, limit: int) -> tuple[str, int]:
+    answer = client.getRecords(cursor, limit)
+    return answer.nextPartitionCursor, len(answer.recordResult)
 
 
 def _send(client: Any, records: Iterator[tuple[str, str]], count: int) -> int:

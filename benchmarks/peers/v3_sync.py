@@ -1,6 +1,6 @@
 """The vendor's current SDK (`huaweicloudsdkdis`), synchronous, one thread."""
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from itertools import cycle, islice
 from typing import Any
@@ -8,15 +8,17 @@ from typing import Any
 from huaweicloudsdkcore.auth.credentials import BasicCredentials  # type: ignore[import-untyped]
 from huaweicloudsdkcore.http.http_config import HttpConfig  # type: ignore[import-untyped]
 from huaweicloudsdkdis.v2 import (  # type: ignore[import-untyped]
+    ConsumeRecordsRequest,
     DisClient,
     PutRecordsRequest,
     PutRecordsRequestEntry,
     SendRecordsRequest,
+    ShowCursorRequest,
 )
 
 from benchmarks.job import ACCESS_KEY, PROJECT, SECRET_KEY, STREAM, Job, Meter
 
-__all__ = ["put"]
+__all__ = ["get", "put"]
 
 
 def put(job: Job, meter: Meter) -> dict[str, Any]:
@@ -31,6 +33,29 @@ def put(job: Job, meter: Meter) -> dict[str, Any]:
         requests += 1
     meter.stop(delivered, requests)
     return {}
+
+
+def get(job: Job, meter: Meter) -> dict[str, Any]:
+    """Read one partition on and on; base64 is the caller's work with this SDK."""
+    client = _client(job)
+    first = ShowCursorRequest(stream_name=job.backlog, partition_id="0", cursor_type="TRIM_HORIZON")
+    cursor = client.show_cursor(first).partition_cursor
+    cursor, _ = _read(client, cursor)
+    meter.start()
+    delivered = requests = 0
+    while meter.running():
+        cursor, count = _read(client, cursor)
+        delivered += count
+        requests += 1
+    meter.stop(delivered, requests)
+    return {}
+
+
+def _read(client: Any, cursor: str) -> tuple[str, int]:
+    request = ConsumeRecordsRequest(partition_cursor=cursor, max_fetch_bytes=1024 * 1024)
+    answer = client.consume_records(request)
+    data = [b64decode(record.data) for record in answer.records]
+    return answer.next_partition_cursor, len(data)
 
 
 def _send(client: Any, records: Iterator[tuple[bytes, str]], count: int) -> int:

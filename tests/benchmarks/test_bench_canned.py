@@ -14,6 +14,7 @@ from aiodis.producer.router import Router
 from aiodis.record import Record, partition_name
 from aiodis.wire.codec import PutReply
 from aiodis.wire.codec_json import JsonCodec
+from aiodis.wire.compression import compress
 from benchmarks.answerer import _Connection
 from benchmarks.canned import CannedService
 
@@ -24,10 +25,10 @@ def body_of(*records):
     return JsonCodec().encode_put("bench", [Record(data, key) for data, key in records])
 
 
-def describe(service):
-    status, body = service.answer("GET", "/v2/project/streams/bench?limit_partitions=1000", b"")
-    assert status == 200
-    return StreamDescription.decode(body)
+def describe(service, name="bench"):
+    answer = service.answer("GET", f"/v2/project/streams/{name}?limit_partitions=1000", b"")
+    assert answer.status == 200
+    return StreamDescription.decode(answer.body)
 
 
 def test_its_stream_has_the_partitions_asked_for_and_covers_all_hashes():
@@ -43,7 +44,7 @@ def test_its_stream_has_the_partitions_asked_for_and_covers_all_hashes():
 def test_each_record_is_answered_with_the_partition_of_its_key(keys):
     service = CannedService(7)
     router = Router(describe(service).partitions)
-    _, answer = service.answer("POST", PUT, body_of(*((b"x" * 50, key) for key in keys)))
+    answer = service.answer("POST", PUT, body_of(*((b"x" * 50, key) for key in keys))).body
     expected = [partition_name(router.route(key, None, None)) for key in keys]
     assert [result.partition_id for result in PutReply.decode(answer).records] == expected
 
@@ -52,7 +53,7 @@ def test_sequence_numbers_rise_from_answer_to_answer():
     service = CannedService(2)
     numbers = []
     for _ in range(3):
-        _, answer = service.answer("POST", PUT, body_of((b"a", "k"), (b"b", "k")))
+        answer = service.answer("POST", PUT, body_of((b"a", "k"), (b"b", "k"))).body
         numbers += [int(result.sequence_number) for result in PutReply.decode(answer).records]
     assert numbers == list(range(6))
     assert (service.requests, service.records) == (3, 6)
@@ -61,7 +62,7 @@ def test_sequence_numbers_rise_from_answer_to_answer():
 def test_records_of_mixed_length_are_all_seen():
     service = CannedService(4)
     records = [(b"x" * size, f"key-{size}") for size in (10, 10, 10, 500, 7, 1000, 3, 3, 3)]
-    _, answer = service.answer("POST", PUT, body_of(*records))
+    answer = service.answer("POST", PUT, body_of(*records)).body
     assert len(PutReply.decode(answer).records) == len(records)
 
 
@@ -69,14 +70,79 @@ def test_a_body_with_spaces_is_read_as_well():
     # The vendor's SDKs write what json.dumps makes.
     entries = [{"data": b64encode(b"x").decode(), "partition_key": f"key-{n}"} for n in range(3)]
     body = json.dumps({"stream_name": "bench", "records": entries}).encode()
-    _, answer = CannedService(4).answer("POST", PUT, body)
+    answer = CannedService(4).answer("POST", PUT, body).body
     assert len(PutReply.decode(answer).records) == 3
 
 
 def test_what_it_does_not_know_is_not_found():
-    status, body = CannedService(1).answer("DELETE", "/v2/project/streams/bench", b"")
-    assert status == 404
-    assert orjson.loads(body)["errorCode"]
+    answer = CannedService(1).answer("DELETE", "/v2/project/streams/bench", b"")
+    assert answer.status == 404
+    assert orjson.loads(answer.body)["errorCode"]
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_records_in_any_form_are_answered_in_theirs(compression):
+    pytest.importorskip("cramjam")
+    for codec in codecs():
+        service = CannedService(4)
+        entries = [Record(b"x" * 100, f"key-{number}") for number in range(20)]
+        body, headers = compress(codec.encode_put("bench", entries), compression)
+        headers |= {"Content-Type": codec.content_type}
+        answer = service.answer("POST", PUT, body, headers)
+        results = codec.decode_put_reply(answer.body).records
+        assert [int(result.sequence_number) for result in results] == list(range(20))
+        assert (service.requests, service.records) == (1, 20)
+        expected, plain = CannedService(4), body_of(*((r.data, r.partition_key) for r in entries))
+        same = PutReply.decode(expected.answer("POST", PUT, plain).body).records
+        assert [r.partition_id for r in results] == [r.partition_id for r in same]
+
+
+def cursor_of(service, stream, number):
+    query = (
+        f"stream-name={stream}&partition-id=shardId-0000000003&starting-sequence-number={number}"
+    )
+    answer = service.answer("GET", f"/v2/project/cursors?{query}", b"")
+    return orjson.loads(answer.body)["partition_cursor"]
+
+
+def read(service, cursor, codec):
+    target = f"{PUT}?partition-cursor={cursor}&max_fetch_bytes=1048576"
+    answer = service.answer("GET", target, b"", {"Content-Type": codec.content_type})
+    assert answer.content_type == codec.content_type
+    return codec.decode_get_reply(answer.body)
+
+
+def codecs():
+    yield JsonCodec()
+    yield pytest.importorskip("aiodis.wire.codec_protobuf").ProtobufCodec()
+
+
+@pytest.mark.parametrize("size", [1, 100, 1024])
+def test_a_backlog_goes_on_with_rising_numbers_in_either_form(size):
+    service = CannedService(5)
+    stream = f"get-{size}-7"
+    first = int(describe(service, stream).partitions[0].sequence_number_range[1:].split(" ")[0])
+    for codec in codecs():
+        cursor, numbers = cursor_of(service, stream, first), []
+        for _ in range(12):  # a second digit of the block's number changes on the way
+            reply = read(service, cursor, codec)
+            assert [len(record.data) for record in reply.records] == [size] * 7
+            numbers += [record.sequence_number for record in reply.records]
+            cursor = reply.next_partition_cursor
+        assert len(numbers) == 84
+        assert numbers[0] == first
+        assert numbers == sorted(set(numbers))
+        # A cursor at the number behind the last one goes on there, as the last answer's did.
+        assert cursor_of(service, stream, numbers[-1] + 1) == cursor
+    assert service.records == 2 * 84
+
+
+def test_an_answer_may_have_one_record_or_ten_thousand():
+    service = CannedService(1)
+    for count in (1, 10_000):
+        first = cursor_of(service, f"get-16-{count}", 0)
+        records = read(service, first, JsonCodec()).records
+        assert len({record.sequence_number for record in records}) == count
 
 
 class Transport(asyncio.WriteTransport):

@@ -9,7 +9,7 @@ from benchmarks.harness import Contestant, Result, Round, disturbed, ratio, satu
 from benchmarks.job import Job, Measured
 from benchmarks.latency import summary
 from benchmarks.processes import Counts
-from benchmarks.suites import _balanced_keys
+from benchmarks.run import balanced_keys
 
 JOB = Job(client="ours", work="put", endpoint="http://x", size=100, keys=["k"])
 
@@ -77,7 +77,7 @@ def test_keys_fill_all_partitions_alike(partitions):
     from aiodis.wire.routing import PartitionMap, even_ranges, hash_key
 
     where = PartitionMap(enumerate(even_ranges(partitions)))
-    keys = _balanced_keys(partitions)
+    keys = balanced_keys(partitions)
     assert len(set(keys)) == len(keys) == 1_000 // partitions * partitions
     counts = [0] * partitions
     for key in keys:
