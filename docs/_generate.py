@@ -34,6 +34,7 @@ from aiodis.wire.operation import Operation
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from _cli_page import cli_page
 from _meanings import MEANINGS
 
 __all__ = ["pages", "write"]
@@ -85,6 +86,7 @@ def pages() -> dict[str, str]:
         "reference/operations.md": _operations(),
         "reference/settings.md": _settings(),
         "reference/errors.md": _errors(),
+        "reference/cli.md": cli_page(_MARK, _text, _table),
         "service/guesses.md": _guesses(),
     }
 

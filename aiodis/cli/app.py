@@ -1,12 +1,12 @@
 """The command `aiodis` and its subcommands, made with typer."""
 
 import inspect
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from aiodis import __version__
 from aiodis.cli import places
 from aiodis.cli.connection import Connection, connected, flags
 from aiodis.cli.put import put
@@ -44,7 +44,7 @@ app = group_of(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"aiodis {version('aiodis')}")
+        typer.echo(f"aiodis {__version__}")
         raise typer.Exit
 
 

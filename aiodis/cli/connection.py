@@ -29,8 +29,6 @@ __all__ = ["Connection", "Found", "connected", "find", "flags"]
 _RETRIES: Final = 3
 _TIMEOUT_S: Final = 60.0
 
-_PANEL: Final = "Connection"
-
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -72,21 +70,19 @@ class Connection:
 _FLAGS: Final = {
     "endpoint": Annotated[
         str | None,
-        typer.Option(
-            help="URL of DIS (or AIODIS_ENDPOINT).", rich_help_panel=_PANEL, metavar="URL"
-        ),
+        typer.Option(help="URL of DIS (or AIODIS_ENDPOINT).", metavar="URL"),
     ],
     "region": Annotated[
         str | None,
         typer.Option(
-            help="Region, which implies an endpoint (or AIODIS_REGION).", rich_help_panel=_PANEL
+            help="Region, which implies an endpoint (or AIODIS_REGION).",
+            metavar="NAME",
         ),
     ],
     "project_id": Annotated[
         str | None,
         typer.Option(
             help="Project; looked up by the region if not given (or AIODIS_PROJECT_ID).",
-            rich_help_panel=_PANEL,
             metavar="ID",
         ),
     ],
@@ -94,49 +90,39 @@ _FLAGS: Final = {
         str | None,
         typer.Option(
             help="Profile of the profile file (or AIODIS_PROFILE).",
-            rich_help_panel=_PANEL,
             metavar="NAME",
         ),
     ],
     "ca_file": Annotated[
         Path | None,
         typer.Option(
-            help="PEM file of the only authorities to trust (or AIODIS_CA_FILE).",
-            rich_help_panel=_PANEL,
+            help="PEM file of the only authorities to trust (or AIODIS_CA_FILE).", metavar="FILE"
         ),
     ],
     "local": Annotated[
         bool | None,
         typer.Option(
-            "--local",
-            help="Call an aiodis serve on this machine, with its built-in keys.",
-            rich_help_panel=_PANEL,
+            "--local", help="Call an aiodis serve on this machine, with its built-in keys."
         ),
     ],
     "timeout": Annotated[
         float | None,
         typer.Option(
             min=0.001,
-            help=f"Seconds that one call may take, with its retries; {_TIMEOUT_S:g} if not given.",
-            rich_help_panel=_PANEL,
+            metavar="SECONDS",
+            help=f"The most that one call may take, with its retries; {_TIMEOUT_S:g} if not given.",
         ),
     ],
     "retries": Annotated[
         int | None,
         typer.Option(
-            min=0,
-            help=f"Repeats of a call at most; {_RETRIES} if not given.",
-            rich_help_panel=_PANEL,
+            min=0, metavar="N", help=f"Repeats of a call at most; {_RETRIES} if not given."
         ),
     ],
-    "json": Annotated[
-        bool | None, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)
-    ],
+    "json": Annotated[bool | None, typer.Option("--json", help="Print JSON, for programs.")],
     "debug": Annotated[
         bool | None,
-        typer.Option(
-            "--debug", help="Show tracebacks and logs (or AIODIS_DEBUG=1).", rich_help_panel=_PANEL
-        ),
+        typer.Option("--debug", help="Show tracebacks and logs (or AIODIS_DEBUG=1)."),
     ],
 }
 

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from aiodis.record import Record
 from aiodis.wire.operation import Operation
 
-__all__ = ["Parameter", "option_name", "parameters", "positionals"]
+__all__ = ["Parameter", "one_of", "option_name", "parameters", "positionals"]
 
 
 class Parameter(NamedTuple):
@@ -57,6 +57,11 @@ class Parameter(NamedTuple):
             self.type | None,
             typer.Option(*names, help=self.help, metavar=self.metavar, show_default=False),
         ]
+
+
+def one_of(choices: Any) -> str:
+    """Show what a `Literal` may be, in an option's help."""
+    return "|".join(get_args(choices))
 
 
 def option_name(field: str) -> str:
@@ -140,6 +145,9 @@ class _Kind(NamedTuple):
     hint: str = ""
 
 
+_METAVARS: Final = {bool: None, int: "N", float: "X"}
+
+
 def _as_is(value: Any) -> Any:
     return value
 
@@ -153,8 +161,8 @@ def _kind(bare: Any) -> _Kind:
     if origin in {list, Sequence, tuple, set, frozenset} or bare in {list, Sequence}:
         return _many(_strip((get_args(bare) or (Any,))[0], ())[0])
     if all(_is_plain(_strip(member, ())[0]) for member in _members(bare)):
-        is_own = bare in {bool, int, float}
-        return _Kind(bare, None, _as_is) if is_own else _Kind(str, "TEXT", _as_is)
+        is_own = bare in _METAVARS
+        return _Kind(bare if is_own else str, _METAVARS.get(bare, "TEXT"), _as_is)
     short = _SHORT.get(_field_names(bare))
     return short or _Kind(str, "JSON|@FILE", _read_json, _shape(bare))
 
@@ -168,7 +176,7 @@ def _is_plain(bare: Any) -> bool:
 
 def _choice(values: dict[str, Any]) -> _Kind:
     kind = Enum("Choice", {text: text for text in values})  # type: ignore[misc]
-    return _Kind(kind, None, lambda chosen: values[chosen.value])
+    return _Kind(kind, "|".join(values), lambda chosen: values[chosen.value])
 
 
 def _many(item: Any) -> _Kind:

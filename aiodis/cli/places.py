@@ -10,6 +10,7 @@ import typer
 from aiodis.cli.connection import Connection
 from aiodis.cli.outcome import NotAllDoneError, run, say
 from aiodis.cli.output import print_json, print_table
+from aiodis.cli.parameters import one_of
 from aiodis.cli.start import Start, is_before_oldest, read_start
 from aiodis.client import DISClient
 from aiodis.consumer.progress import from_checkpoint, to_checkpoint
@@ -26,7 +27,7 @@ _AT_ONCE: Final = 16
 Convention = Literal["next", "last"]
 
 _Stream = Annotated[str, typer.Argument(help="The stream.")]
-_App = Annotated[str, typer.Option("--app", help="The app.")]
+_App = Annotated[str, typer.Option("--app", metavar="NAME", help="The app.")]
 _Partition = Annotated[
     str, typer.Option("--partition-id", metavar="ID", help="The partition.", show_default=False)
 ]
@@ -35,9 +36,10 @@ _Partitions = Annotated[
     typer.Option(metavar="ID", help="This partition only. May be repeated."),
 ]
 _Convention = Annotated[
-    Literal["next", "last"],
+    Convention,
     typer.Option(
         "--checkpoint-convention",
+        metavar=one_of(Convention),
         help="Whether a checkpoint holds the next number to read, or the last one read.",
     ),
 ]
@@ -61,7 +63,8 @@ def lag(
     stream: _Stream,
     app: _App,
     fail_above: Annotated[
-        int | None, typer.Option(min=0, help="Exit with 1 when the whole lag is above this.")
+        int | None,
+        typer.Option(min=0, metavar="N", help="Exit with 1 when the whole lag is above this."),
     ] = None,
     checkpoint_convention: _Convention = "next",
 ) -> None:
@@ -104,7 +107,9 @@ def set_(
     sequence_number: Annotated[int, typer.Argument(min=0, help="What the checkpoint is to hold.")],
     app: _App,
     partition_id: _Partition,
-    metadata: Annotated[str | None, typer.Option(help="Text to keep with the checkpoint.")] = None,
+    metadata: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Text to keep with the checkpoint.")
+    ] = None,
 ) -> None:
     """Set one checkpoint to a number, backwards too. A running consumer may overwrite it."""
 

@@ -16,12 +16,19 @@ from aiodis.cli.connection import Connection
 from aiodis.cli.lines import Chunk, LineError, read_chunks
 from aiodis.cli.outcome import NotAllDoneError, run, say
 from aiodis.cli.output import print_json
+from aiodis.cli.parameters import one_of
 from aiodis.errors import RecordError
 from aiodis.producer import Producer, Receipt
 
 __all__ = ["key_reader", "put"]
 
 _SHOWN_FAILURES: Final = 3
+
+MissingKey = Literal["stop", "skip", "none"]
+Ordering = Literal["partition", "key", "none"]
+RateLimit = Literal["adaptive", "fixed", "off"]
+Compression = Literal["none", "lz4", "zstd", "snappy"]
+WireFormat = Literal["json", "protobuf"]
 
 KeyReader = Callable[[bytes], str | None]
 
@@ -32,7 +39,9 @@ def put(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Files to read; stdin if there is none, or for -.")
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Partition key of all records.")] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Partition key of all records.")
+    ] = None,
     key_field: Annotated[
         str | None,
         typer.Option(
@@ -46,8 +55,11 @@ def put(
         ),
     ] = None,
     missing_key: Annotated[
-        Literal["stop", "skip", "none"],
-        typer.Option(help="What to do with a line without a key; none sends it without one."),
+        MissingKey,
+        typer.Option(
+            metavar=one_of(MissingKey),
+            help="What to do with a line without a key; none sends it without one.",
+        ),
     ] = "stop",
     partition_id: Annotated[
         str | None, typer.Option(metavar="ID", help="Put all records into this partition.")
@@ -56,17 +68,17 @@ def put(
         bool, typer.Option("--whole-files", help="Make one record of each file, as it is.")
     ] = False,
     ordering: Annotated[
-        Literal["partition", "key", "none"], typer.Option(help="The order that is kept.")
+        Ordering, typer.Option(metavar=one_of(Ordering), help="The order that is kept.")
     ] = "partition",
     rate_limit: Annotated[
-        Literal["adaptive", "fixed", "off"],
-        typer.Option(help="Whether to keep to the service's limits."),
+        RateLimit,
+        typer.Option(metavar=one_of(RateLimit), help="Whether to keep to the service's limits."),
     ] = "adaptive",
     compression: Annotated[
-        Literal["none", "lz4", "zstd", "snappy"], typer.Option(help="How requests are compressed.")
+        Compression, typer.Option(metavar=one_of(Compression), help="How requests are compressed.")
     ] = "none",
     wire_format: Annotated[
-        Literal["json", "protobuf"], typer.Option(help="The form of requests.")
+        WireFormat, typer.Option(metavar=one_of(WireFormat), help="The form of requests.")
     ] = "json",
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on behind a record that was not delivered.")
@@ -151,7 +163,7 @@ class _Put:
         sources: list[Path | None],
         whole: bool,
         read_key: KeyReader | None,
-        missing_key: Literal["stop", "skip", "none"],
+        missing_key: MissingKey,
         partition_id: str | None,
         keep_going: bool,
     ) -> None:

@@ -202,13 +202,15 @@ _RECORD_OPTIONS: Final = {
         typer.Option("--data", metavar="TEXT|@FILE", help="Data of one record. May be repeated."),
     ],
     "partition_key": Annotated[
-        str | None, typer.Option("--partition-key", help="Partition key of each --data.")
+        str | None,
+        typer.Option("--partition-key", metavar="TEXT", help="Partition key of each --data."),
     ],
     "explicit_hash_key": Annotated[
-        int | None, typer.Option("--explicit-hash-key", help="Hash to route each --data by.")
+        int | None,
+        typer.Option("--explicit-hash-key", metavar="N", help="Hash to route each --data by."),
     ],
     "partition_id": Annotated[
-        str | None, typer.Option("--partition-id", help="Partition of each --data.")
+        str | None, typer.Option("--partition-id", metavar="ID", help="Partition of each --data.")
     ],
     "records": Annotated[
         list[str] | None,
@@ -309,6 +311,10 @@ _HELP_OF: Final = {
     "apps": "Apps, which checkpoints belong to.",
     "checkpoints": "Checkpoints, a call at a time; see also aiodis checkpoint and aiodis lag.",
     "groups": "Consumer groups, a call at a time; consumers make these by themselves.",
+    "events": "The record of what was done to streams.",
+    "metrics": "What went through streams and partitions, by minute.",
+    "quotas": "Quotas: how much there may be, and how much there is.",
+    "transfer_tasks": "Dump tasks, which copy a stream into OBS and other services.",
     "policies": "Permission policies, which share streams with other accounts.",
     "tags": "Tags of streams; a stream goes by its id here.",
     "records": "Records and cursors, a call at a time; see also aiodis put and aiodis tail.",

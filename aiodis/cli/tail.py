@@ -15,6 +15,7 @@ from aiodis.api.streams import Partition
 from aiodis.cli.connection import Connection
 from aiodis.cli.outcome import NotAllDoneError, run, warn
 from aiodis.cli.output import record_fields
+from aiodis.cli.parameters import one_of
 from aiodis.cli.start import Start, is_before_oldest, read_start
 from aiodis.client import DISClient
 from aiodis.config import Static
@@ -35,6 +36,9 @@ _REFRESH_S: Final = 30.0
 _FETCH_BYTES: Final = 1024 * 1024
 _BATCHES_AHEAD: Final = 4
 _MANY: Final = 500
+
+Delimiter = Literal["newline", "null", "none"]
+_DELIMITERS: Final = {"newline": b"\n", "null": b"\0", "none": b""}
 
 Write = Callable[[Batch], None]
 
@@ -63,15 +67,18 @@ def tail(
     app: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME",
             help="Start at this app's checkpoints and commit what was printed; --from is for"
-            " partitions without one. Creates the app."
+            " partitions without one. Creates the app.",
         ),
     ] = None,
     max_records: Annotated[
-        int | None, typer.Option("--max-records", "-n", min=1, help="End after so many.")
+        int | None,
+        typer.Option("--max-records", "-n", min=1, metavar="N", help="End after so many."),
     ] = None,
     delimiter: Annotated[
-        Literal["newline", "null", "none"], typer.Option(help="What stands behind each record.")
+        Delimiter,
+        typer.Option(metavar=one_of(Delimiter), help="What stands behind each record."),
     ] = "newline",
 ) -> None:
     """Print records, each as it is and with a newline behind it.
@@ -91,9 +98,6 @@ def tail(
     write = _json_lines if connection.json else _raw(_DELIMITERS[delimiter])
     request = _Request(_Chosen(numbers=only), place, follow, max_records)
     run(_run(connection, stream, app, request, write))
-
-
-_DELIMITERS: Final = {"newline": b"\n", "null": b"\0", "none": b""}
 
 
 def _raw(delimiter: bytes) -> Write:

@@ -1,6 +1,9 @@
 """put, tail, lag and checkpoint over a socket, as a user chains them."""
 
+import contextlib
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -181,6 +184,20 @@ def test_put_that_is_ended_sends_what_it_had_accepted(program, aiodis, stream, n
     assert process.returncode == code
     assert b"Traceback" not in err
     assert b"1 records" in err
+
+
+def test_put_shows_its_progress_on_a_terminal_only(program, stream, tmp_path):
+    ours, theirs = pty.openpty()
+    process = program("put", stream, lines(tmp_path, "a\n" * 5000), stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    assert process.wait(60) == 0
+    assert b"5,000 records" in shown
+    assert b"\x1b[" in shown  # a bar is drawn
 
 
 # tail
