@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 __all__ = ["main"]
@@ -15,4 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(f"aiodis: the command line needs {exc.name}: install aiodis[cli]")
     from aiodis.cli.outcome import exit_of  # noqa: PLC0415
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter
     sys.exit(exit_of(lambda: app(arguments, prog_name="aiodis", standalone_mode=False)))

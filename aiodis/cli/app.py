@@ -10,28 +10,36 @@ from aiodis import __version__
 from aiodis.cli import places
 from aiodis.cli.connection import Connection, connected, flags
 from aiodis.cli.put import put
-from aiodis.cli.rows import chapters, group_of
+from aiodis.cli.rows import chapter, chapters, group_of
 from aiodis.cli.tail import tail
 
 __all__ = ["app"]
 
 
 class _Root(TyperGroup):
-    """Loads `serve`, and with it the server, for those who ask for it."""
+    """Makes the chapters, and loads `serve` with its server, for those who ask for them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), "serve"]
+        return [*super().list_commands(ctx), *chapters(), "serve"]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name != "serve":
+        if cmd_name == "serve":
+            made = _serve()
+        elif cmd_name in chapters():
+            made = chapter(cmd_name)
+        else:
             return super().get_command(ctx, cmd_name)
-        from aiodis.cli.serve import serve  # noqa: PLC0415
-
-        alone = group_of("")
-        alone.command()(serve)
-        command = typer.main.get_command(alone)
+        command = typer.main.get_command(made)
         command.name = cmd_name
         return command
+
+
+def _serve() -> typer.Typer:
+    from aiodis.cli.serve import serve  # noqa: PLC0415 - it brings the whole server
+
+    alone = group_of("")
+    alone.command()(serve)
+    return alone
 
 
 app = group_of(
@@ -81,6 +89,3 @@ checkpoint.command(
     epilog="Example: aiodis checkpoint reset events --app billing --to earliest --yes"
 )(connected(places.reset))
 app.add_typer(checkpoint, name="checkpoint")
-
-for _name, _chapter in chapters().items():
-    app.add_typer(_chapter, name=_name)

@@ -21,7 +21,7 @@ from aiodis.wire.codec import PutReply
 from aiodis.wire.message import Empty
 from aiodis.wire.operation import Operation, Resource
 
-__all__ = ["chapters", "command_name", "group_of"]
+__all__ = ["chapter", "chapters", "command_name", "group_of"]
 
 
 def group_of(text: str, **more: Any) -> typer.Typer:
@@ -38,18 +38,20 @@ def group_of(text: str, **more: Any) -> typer.Typer:
     )
 
 
-def chapters() -> dict[str, typer.Typer]:
-    """Give the groups of commands by their names, in the order of the reference."""
-    made: dict[str, typer.Typer] = {}
-    for row in OPERATIONS:
-        chapter, _ = row.name.split(".")
-        group = made.setdefault(
-            command_name(chapter), group_of(_HELP_OF.get(chapter, _words(chapter)))
-        )
-        group.command(command_name(row.name.split(".")[1]), help=_help(row), epilog=_example(row))(
-            _command(row)
-        )
-    return made
+def chapters() -> list[str]:
+    """Name the groups of commands, in the order of the reference."""
+    return list(dict.fromkeys(command_name(row.name.split(".")[0]) for row in OPERATIONS))
+
+
+def chapter(name: str) -> typer.Typer:
+    """Make the group of a chapter's commands."""
+    rows = [row for row in OPERATIONS if command_name(row.name.split(".")[0]) == name]
+    field_name = rows[0].name.split(".")[0]
+    group = group_of(_HELP_OF.get(field_name, _words(field_name)))
+    for row in rows:
+        name = command_name(row.name.split(".")[1])
+        group.command(name, help=_help(row), epilog=_example(row))(_command(row))
+    return group
 
 
 def command_name(name: str) -> str:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import orjson
 import typer
 
-from aiodis.api.streams import Partition
+from aiodis.api.limits import limits_of
+from aiodis.api.streams import Partition, StreamDescription
 from aiodis.cli.connection import Connection
 from aiodis.cli.outcome import NotAllDoneError, run, warn
 from aiodis.cli.output import record_fields
@@ -25,7 +26,9 @@ from aiodis.errors import (
     DISError,
     PartitionExpiredError,
     SequenceOutOfRangeError,
+    ThrottledError,
 )
+from aiodis.pacing.limiter import PartitionLimiter
 from aiodis.record import Batch, ReceivedRecord, partition_name, partition_number
 from aiodis.wire.routing import parse_range
 
@@ -129,11 +132,13 @@ async def _run(
     connection: Connection, stream: str, app: str | None, request: _Request, write: Write
 ) -> None:
     async with connection.client() as dis:
-        found = await _partitions(dis, stream, request.chosen)
+        description = await dis.streams.describe_all(stream)
+        found = _readable(description, request.chosen)
         if missing := request.chosen.numbers - found.keys():
             raise NotAllDoneError(f"stream {stream} has no partition {min(missing)} to read")
         if app is None:
-            batches = _alone(dis, stream, found, request)
+            rate = limits_of(description.stream_type).read_bytes
+            batches = _alone(_Feed(dis, stream, request, rate, _queue()), found)
         else:
             batches = _as_app(dis, stream, app, found, request)
         async with contextlib.aclosing(batches):
@@ -141,9 +146,8 @@ async def _run(
                 write(batch)
 
 
-async def _partitions(dis: DISClient, stream: str, chosen: "_Chosen") -> dict[int, Partition]:
+def _readable(description: StreamDescription, chosen: "_Chosen") -> dict[int, Partition]:
     """Give the partitions that can be read and are asked for."""
-    description = await dis.streams.describe_all(stream)
     return {
         number: partition
         for partition in description.partitions
@@ -193,15 +197,16 @@ async def _as_app(
 # Without: the plain calls, since a consumer would make an app
 
 
-async def _alone(
-    dis: DISClient, stream: str, found: dict[int, Partition], request: "_Request"
-) -> AsyncGenerator[Batch]:
+def _queue() -> asyncio.Queue[Batch | BaseException | None]:
+    return asyncio.Queue(_BATCHES_AHEAD)
+
+
+async def _alone(feed: "_Feed", found: dict[int, Partition]) -> AsyncGenerator[Batch]:
     """Read without an app, and leave nothing behind at the service."""
-    ahead: asyncio.Queue[Batch | BaseException | None] = asyncio.Queue(_BATCHES_AHEAD)
-    feeder = asyncio.create_task(_feed(_Feed(dis, stream, request, ahead), found))
-    left = request.most
+    feeder = asyncio.create_task(_feed(feed, found))
+    left = feed.request.most
     try:
-        while (left is None or left > 0) and (item := await ahead.get()) is not None:
+        while (left is None or left > 0) and (item := await feed.ahead.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             if left is not None:
@@ -219,7 +224,14 @@ class _Feed(NamedTuple):
     dis: DISClient
     stream: str
     request: "_Request"
+    read_bytes_per_s: float
+    """Of each partition."""
     ahead: asyncio.Queue[Batch | BaseException | None]
+
+    async def partitions(self) -> dict[int, Partition]:
+        """Look the partitions up anew."""
+        description = await self.dis.streams.describe_all(self.stream)
+        return _readable(description, self.request.chosen)
 
 
 async def _feed(feed: _Feed, found: dict[int, Partition]) -> None:
@@ -240,7 +252,7 @@ async def _watch(feed: _Feed, group: asyncio.TaskGroup, seen: set[int]) -> None:
     while True:
         await asyncio.sleep(_REFRESH_S)
         try:
-            found = await _partitions(feed.dis, feed.stream, feed.request.chosen)
+            found = await feed.partitions()
         except DISError as exc:
             if not _passes(exc):
                 raise
@@ -281,6 +293,7 @@ class _Place:
         self._feed, self._number, self._start = feed, number, start
         self._token = ""
         self._is_calm = True
+        self._limiter = PartitionLimiter(bytes_per_s=feed.read_bytes_per_s)
 
     async def fetch(self) -> list[ReceivedRecord]:
         """Read on."""
@@ -296,6 +309,7 @@ class _Place:
             record.partition_id = self.pid
         if reply.records:
             self.position = reply.records[-1].sequence_number + 1
+            await self._limiter.acquire(sum(len(record.data) for record in reply.records))
         return reply.records
 
     def _where(self) -> dict[str, Any]:
@@ -315,6 +329,8 @@ class _Place:
             self.position = await self._oldest()
         elif self.position is None and is_before_oldest(error):
             self.position = await self._oldest()
+        elif isinstance(error, ThrottledError):  # other readers share the partition's rate
+            await asyncio.sleep(_IDLE_S)
         elif self._feed.request.follow and _passes(error):
             if self._is_calm:
                 warn(f"{self.pid}: {error}; trying on")
@@ -324,8 +340,7 @@ class _Place:
             raise error
 
     async def _oldest(self) -> int:
-        found = await _partitions(self._feed.dis, self._feed.stream, self._feed.request.chosen)
-        partition = found.get(self._number)
+        partition = (await self._feed.partitions()).get(self._number)
         span = parse_range(partition.sequence_number_range) if partition else None
         return span[0] if span else 0
 
