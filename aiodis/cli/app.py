@@ -46,6 +46,7 @@ app = group_of(
     "The asyncio toolkit for Huawei Cloud DIS, with an embedded local DIS. Each command has"
     " --help with an example. Where to call, and as whom, comes from flags, from AIODIS_… and"
     " HUAWEICLOUD_SDK_… variables, or from a profile file.",
+    is_root=True,
     cls=_Root,
 )
 

@@ -24,7 +24,7 @@ from aiodis.wire.operation import Operation, Resource
 __all__ = ["chapter", "chapters", "command_name", "group_of"]
 
 
-def group_of(text: str, **more: Any) -> typer.Typer:
+def group_of(text: str, *, is_root: bool = False, **more: Any) -> typer.Typer:
     """Make a group of commands, which shows its help when none is named.
 
     The help is plain, since the rich one cuts long options off.
@@ -32,6 +32,7 @@ def group_of(text: str, **more: Any) -> typer.Typer:
     return typer.Typer(
         help=text,
         no_args_is_help=True,
+        add_completion=is_root,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         **more,
@@ -48,6 +49,7 @@ def chapter(name: str) -> typer.Typer:
     rows = [row for row in OPERATIONS if command_name(row.name.split(".")[0]) == name]
     field_name = rows[0].name.split(".")[0]
     group = group_of(_HELP_OF.get(field_name, _words(field_name)))
+    group.callback()(lambda: None)  # or typer makes a group of one command that command
     for row in rows:
         name = command_name(row.name.split(".")[1])
         group.command(name, help=_help(row), epilog=_example(row))(_command(row))

@@ -84,6 +84,7 @@ def test_no_command_at_all_shows_the_help_and_exits_with_2(aiodis):
         ended = aiodis(*words)
         assert ended.code == 2
         assert "Commands:" in ended.err
+        assert ("--install-completion" in ended.err) == (not words)
 
 
 @pytest.mark.parametrize("path", [pytest.param(p, id=" ".join(p)) for p in commands_of(app)])
