@@ -12,7 +12,9 @@ DISError                        .retryable stands on the class
 │   ├── CircuitOpenError                nothing was sent: the breaker is open
 │   └── RequestTimeoutError (TimeoutError)  may have been carried out
 ├── ServiceError                    an answer that says no
-│   ├── AuthError · NotFoundError · AlreadyExistsError · QuotaError
+│   ├── AuthError
+│   │   └── ForbiddenError                  the caller is known, and lacks the permission
+│   ├── NotFoundError · AlreadyExistsError · QuotaError
 │   ├── InvalidRequestError
 │   │   └── PayloadTooLargeError
 │   ├── ThrottledError · ServerError    (retryable)
@@ -45,6 +47,7 @@ __all__ = [
     "DecodeError",
     "DeliveryTimeoutError",
     "FencedError",
+    "ForbiddenError",
     "HandlerError",
     "InvalidRequestError",
     "KeyPausedError",
@@ -186,6 +189,10 @@ class AuthError(ServiceError):
     """The credentials, the signature, the token or the permission was refused."""
 
 
+class ForbiddenError(AuthError):
+    """The caller is known, and may not do this (DIS.4116); other calls are not touched by it."""
+
+
 class NotFoundError(ServiceError):
     """The stream, partition, app or task does not exist."""
 
@@ -325,7 +332,7 @@ ERROR_CLASSES: Final[dict[str, type[ServiceError]]] = {
     "DIS.4603": NotFoundError,
     "DIS.4604": NotFoundError,
     "DIS.4605": InvalidRequestError,
-    "DIS.4116": AuthError,
+    "DIS.4116": ForbiddenError,
     "DIS.5000": ServerError,
     **{f"DIS.{number}": AuthError for number in range(4100, 4115)},
     "DIS.4701": RebalanceInProgressError,

@@ -19,6 +19,7 @@ from aiodis.errors import (
     DeliveryTimeoutError,
     DISError,
     FencedError,
+    ForbiddenError,
     InvalidRequestError,
     NotFoundError,
     ParameterError,
@@ -82,7 +83,7 @@ DOCUMENTED = [
     (400, "DIS.4603", NotFoundError),
     (400, "DIS.4604", NotFoundError),
     (400, "DIS.4605", InvalidRequestError),
-    (403, "DIS.4116", AuthError),
+    (403, "DIS.4116", ForbiddenError),
     (500, "DIS.5000", ServerError),
 ]
 # What only the vendor's other pages and clients name.

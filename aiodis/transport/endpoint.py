@@ -14,6 +14,7 @@ from aiodis.config import ClientSettings
 from aiodis.errors import (
     AuthError,
     CircuitOpenError,
+    ForbiddenError,
     RequestTimeoutError,
     ServerError,
     ServiceError,
@@ -194,8 +195,8 @@ class Endpoint:
         error = None if answer.status < 300 else self._error(request, answer)
         if isinstance(error, ServerError):
             permit.failed(f"{error.code} (HTTP {error.status})")
-        elif not isinstance(error, AuthError):  # what a refusal means is decided later
-            permit.answered()
+        elif isinstance(error, ForbiddenError) or not isinstance(error, AuthError):
+            permit.answered()  # what a refusal of the credentials means is decided later
         return error or answer
 
     def _error(self, request: Outgoing, answer: Answer) -> ServiceError:

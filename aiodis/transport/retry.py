@@ -4,8 +4,9 @@
 |-----------|---------------------------------------------|---------------------------------------|
 | THROTTLED | HTTP 429, DIS.4303, DIS.4305                | again, not before Retry-After         |
 | TRANSIENT | HTTP 5xx, no connection, no complete answer | again                                 |
-| REFUSED   | HTTP 401, 403, 441, DIS.4100-4116, DIS.4309 | mend the credentials once, else block |
-| FINAL     | every other answer, a bad certificate       | give up                               |
+| REFUSED   | HTTP 401, 403, 441, DIS.4100-4114, DIS.4309 | mend the credentials once, else block |
+| FINAL     | every other answer, DIS.4116 among them,    | give up                               |
+|           | a bad certificate                           |                                       |
 
 "Again" holds while the call has time, tries and budget left. The pause is drawn
 between the base and a ceiling that doubles with each try ("full jitter"), so
@@ -21,6 +22,7 @@ from aiodis.errors import (
     AuthError,
     CertificateError,
     DISError,
+    ForbiddenError,
     ServerError,
     ThrottledError,
     TransportError,
@@ -57,6 +59,8 @@ class Signal(Enum):
 def classify(error: DISError) -> Signal:
     """Read the signal of an error."""
     match error:
+        case ForbiddenError():
+            return Signal.FINAL
         case AuthError():
             return Signal.REFUSED
         case ThrottledError():

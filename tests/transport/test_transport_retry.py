@@ -62,7 +62,7 @@ def choose(signal, *, tries=1, chance=0.0, now=0.0, deadline=120.0, patient=Fals
         (401, "", Signal.REFUSED),
         (403, "APIGW.0301", Signal.REFUSED),
         (441, "DIS.4100", Signal.REFUSED),
-        (441, "DIS.4116", Signal.REFUSED),
+        (441, "DIS.4116", Signal.FINAL),
         (400, "DIS.4309", Signal.REFUSED),
         (400, "DIS.4200", Signal.FINAL),
         (404, "", Signal.FINAL),
