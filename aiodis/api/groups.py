@@ -102,31 +102,32 @@ class HeartbeatReply(Reply):
 class Groups(Resource):
     """The operations of consumer groups, which only the vendor's Kafka adapter shows."""
 
-    # *Seen in the SDK*
     join = Operation(
         "POST /v2/{project_id}/apps/{groupId}/consumers",
         JoinGroup,
         JoinReply,
         also_in_body=("groupId",),
+        source="seen in the SDK",
     )
-    # *Seen in the SDK*
     sync = Operation(
         "POST /v2/{project_id}/apps/{groupId}/consumers/{clientId}/partitions",
         SyncGroup,
         SyncReply,
         also_in_body=("groupId", "clientId"),
+        source="seen in the SDK",
     )
-    # *Seen in the SDK*
     heartbeat = Operation(
         "POST /v2/{project_id}/apps/{groupId}/consumers/{clientId}/heartbeats",
         GroupHeartbeat,
         HeartbeatReply,
         also_in_body=("groupId", "clientId"),
+        source="seen in the SDK",
     )
-    # *Seen in the SDK*, but for the status.
+    # The status is guessed.
     leave = Operation(
         "DELETE /v2/{project_id}/apps/{groupId}/consumers/{clientId}",
         LeaveGroup,
         Empty,
         status=204,
+        source="seen in the SDK",
     )

@@ -96,10 +96,11 @@ class Policies(Resource):
     list = Operation(
         "GET /v2/{project_id}/streams/{stream_name}/policies", ListPolicies, PolicyList
     )
-    # Not in the reference; *seen* on the vendor's pages (facts 7).
+    # Which body it takes: facts 7.
     delete = Operation(
         "DELETE /v2/{project_id}/streams/{stream_name}/policies",
         DeletePolicy,
         Empty,
         has_body=True,
+        source="documented later",
     )

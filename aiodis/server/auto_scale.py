@@ -89,8 +89,10 @@ class AutoScaler:
         target = target_of(load, count, least, most)
         if target is None:
             return
+        if self._state.scaling_allowed_ms(stream, target, at_ms, is_auto=True) > at_ms:
+            return  # no failure: the next minutes look again
         try:
-            self._state.check_scaling(stream, target, at_ms, is_auto=True)
+            self._state.check_quota(stream.row.stream_type, target - count)
         except Refusal as refusal:
             self._state.note_failed_scaling(stream, target, at_ms, refusal.message)
         else:

@@ -306,7 +306,7 @@ class State:
             if stream.row.stream_type == stream_type
         )
 
-    def check_quota(self, stream_type: str, added: int, now_ms: int) -> None:
+    def check_quota(self, stream_type: str, added: int) -> None:
         """See that the account may have that many more partitions.
 
         Raises:
@@ -315,24 +315,16 @@ class State:
         used, quota = self.used_partitions(stream_type), self.quotas.partitions(stream_type)
         if self.limited and used + added > quota:
             detail = f"{stream_type} partitions: {used} used, {added} more asked, {quota} allowed"
-            self.events.quota_insufficient(detail, now_ms)
             raise Refusal("DIS.4308", detail)
 
-    def check_scaling(
+    def scaling_allowed_ms(
         self, stream: Stream, target: int, now_ms: int, *, is_auto: bool = False
-    ) -> None:
-        """See that a stream may be scaled now.
-
-        Raises:
-            Refusal: the account's quota or the stream's hourly numbers are used up.
-        """
-        source = len(stream.active)
-        kind = kind_of(ScalingRow(now_ms, source, target, is_auto))
-        allowed_ms = next_allowed_ms(stream.row.scalings, kind, now_ms)
-        if self.limited and allowed_ms > now_ms:
-            detail = f"too many of kind {kind} in an hour, again in {allowed_ms - now_ms} ms"
-            raise Refusal(guesses.SCALING_LIMIT_CODE, detail)
-        self.check_quota(stream.row.stream_type, target - source, now_ms)
+    ) -> int:
+        """Tell when the hourly limits let a stream be scaled so: now, or later."""
+        if not self.limited:
+            return now_ms
+        kind = kind_of(ScalingRow(now_ms, len(stream.active), target, is_auto))
+        return next_allowed_ms(stream.row.scalings, kind, now_ms)
 
     def scale(self, stream: Stream, target: int, now_ms: int, *, is_auto: bool = False) -> None:
         """Change the number of ACTIVE partitions to `target`, another one, or begin to do so."""
@@ -344,13 +336,14 @@ class State:
             stream.calls_left = self._transitions.after_calls
 
     def note_failed_scaling(self, stream: Stream, target: int, now_ms: int, why: str) -> None:
-        """Record that a scaling on load was not possible, once for all tries in a row."""
+        """Record that the quota let no scaling on load be, once for all tries in a row."""
         row = ScalingRow(
             now_ms, len(stream.active), target, is_auto=True, is_done=False, message=why
         )
         last = stream.row.scalings[-1] if stream.row.scalings else None
         if last is None or last.is_done or (last.source, last.target) != (row.source, row.target):
             self.change(stream, scalings=_kept(stream.row.scalings, row))
+            self.events.quota_insufficient(why, now_ms)
             self.events.auto_scaling_failed(stream.row, row.source, target, why, now_ms)
 
     def _take(self, stream: Stream) -> None:

@@ -43,6 +43,24 @@ async def test_it_serves_accounts_over_tls(tmp_path):
         assert not [line for line in server.said if "built-in" in line]
 
 
+async def test_quotas_and_the_time_that_changes_take_are_options(tmp_path):
+    options = ("--quota", "common_partition=2", "--quota", "app=0", "--transition-ms", "60000")
+    with ServerProcess(tmp_path / "data", *options) as server:
+        server.start()
+        async with DISClient(**server.client_settings) as dis:
+            await dis.streams.create(stream_name="s", partition_count=2)
+            assert (await dis.streams.describe(stream_name="s")).status == "CREATING"
+            with pytest.raises(QuotaError, match="2 used, 1 more asked, 2 allowed"):
+                await dis.streams.create(stream_name="t", partition_count=1)
+            with pytest.raises(QuotaError, match="app quota exceeded"):
+                await dis.apps.create(app_name="a")
+    for wrong in ("streams=5", "app", "app=x", "app=-1"):
+        done = run_aiodis("serve", "--port", "0", "--quota", wrong)
+        assert done.returncode == 1
+        assert done.stderr.startswith("aiodis: ")
+        assert done.stderr.count("\n") == 1
+
+
 def test_the_ready_file_holds_the_endpoint_while_it_runs(tmp_path):
     ready = tmp_path / "ready"
     with ServerProcess(tmp_path / "data", "--ready-file", str(ready)) as server:

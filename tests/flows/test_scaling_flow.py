@@ -120,7 +120,7 @@ async def test_the_hourly_limit_is_a_quota_error():
     async with DISClient.local() as dis:
         await dis.streams.create(stream_name="events", partition_count=3)
         await dis.streams.scale(stream_name="events", target_partition_count=2)
-        with pytest.raises(QuotaError, match="scale-down in an hour"):
+        with pytest.raises(QuotaError, match="scalings down in an hour"):
             await dis.streams.scale(stream_name="events", target_partition_count=1)
         found = (await dis.events.list()).events
         assert [event.type_name for event in found] == ["Manual scaling failed"]

@@ -42,6 +42,16 @@ def test_an_hour_that_passes_at_once_runs_each_duty_in_the_order_of_the_times():
     assert agenda.due_ms() == 4_000
 
 
+def test_what_was_due_before_the_service_came_up_is_due_then_once():
+    said = []
+    agenda = agenda_of(Every(1_000, 1_000, said))
+
+    agenda.begin(10_500)
+    agenda.run_until(12_000)
+
+    assert said == [(10_500, 1_000), (11_500, 1_000)]
+
+
 def test_a_duty_that_fails_waits_a_minute_while_others_go_on(caplog):
     said = []
     failing = Every(10_000, 5_000, said, [OSError("disk full")])

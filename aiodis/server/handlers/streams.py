@@ -60,7 +60,7 @@ class StreamHandlers:
         if self._state.peek(request.stream_name):
             raise Refusal("DIS.4307", request.stream_name)
         stream_type = request.stream_type or guesses.DEFAULT_STREAM_TYPE
-        self._state.check_quota(stream_type, request.partition_count, now_ms)
+        self._check_quota(stream_type, request.partition_count, now_ms)
         self._state.add_stream(
             StreamRow(
                 stream_name=request.stream_name,
@@ -106,7 +106,7 @@ class StreamHandlers:
             detail = f"target_partition_count: there are {source} partitions already"
             raise Refusal(guesses.SCALING_TO_THE_SAME_COUNT_CODE, detail)
         try:
-            self._state.check_scaling(stream, target, now_ms)
+            self._check_scaling(stream, target, now_ms)
         except Refusal as refusal:
             self._state.events.manual_scaling_failed(
                 stream.row, source, target, refusal.message, now_ms
@@ -159,6 +159,21 @@ class StreamHandlers:
             ],
             has_more_streams=len(page) < len(rest),
         )
+
+    def _check_scaling(self, stream: Stream, target: int, now_ms: int) -> None:
+        allowed_ms = self._state.scaling_allowed_ms(stream, target, now_ms)
+        if allowed_ms > now_ms:
+            way = "down" if target < len(stream.active) else "up"
+            detail = f"too many scalings {way} in an hour, again in {allowed_ms - now_ms} ms"
+            raise Refusal(guesses.SCALING_LIMIT_CODE, detail)
+        self._check_quota(stream.row.stream_type, target - len(stream.active), now_ms)
+
+    def _check_quota(self, stream_type: str, added: int, now_ms: int) -> None:
+        try:
+            self._state.check_quota(stream_type, added)
+        except Refusal as refusal:
+            self._state.events.quota_insufficient(refusal.message, now_ms)
+            raise
 
 
 def page_after(
