@@ -5,7 +5,7 @@ import json
 import pytest
 from programs import ServerProcess, run_aiodis
 
-from aiodis import AuthError, Credentials, DISClient
+from aiodis import AuthError, Credentials, DISClient, QuotaError
 
 
 async def test_it_serves_until_sigterm_and_keeps_its_data(tmp_path):
