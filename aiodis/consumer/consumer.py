@@ -238,6 +238,8 @@ class Consumer:
         """
         if concurrency < 1 or retries < 0:
             raise ConfigError("run: concurrency must be at least 1 and retries at least 0")
+        if concurrency_by not in {"partition", "key"}:
+            raise ConfigError("run: concurrency_by must be 'partition' or 'key'")
         runner = HandlerRunner(
             handler,
             retries=retries,
@@ -267,7 +269,7 @@ class Consumer:
         do not end within three quarters of `close_timeout_ms` are cancelled.
         """
         if not self._shelf.is_stopped:
-            self._shelf.stop()
+            self._end_reading()
             if self._started:
                 delay = self.settings.close_timeout_ms / 1000 * HANDLERS_SHARE
                 asyncio.get_running_loop().call_later(delay, self._handling.at_work.cancel)
@@ -413,7 +415,7 @@ class Consumer:
         if timeout is None:
             timeout = self.settings.close_timeout_ms / 1000
         self._closed = True
-        self._shelf.stop()
+        self._end_reading()
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         if task in self._handling.at_work or task in self._background:
@@ -426,6 +428,10 @@ class Consumer:
             finally:
                 await self._background.end()
         self._meter.tell(self._stats)
+
+    def _end_reading(self) -> None:
+        self._hand.stow()  # so that a loop has to ask
+        self._shelf.stop()
 
     async def _end_work(self, handlers_until: float, until: float) -> None:
         """Let handlers end, hand over, and leave."""

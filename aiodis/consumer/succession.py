@@ -72,7 +72,9 @@ class Succession:
         self._hand.settle()
         for pid, reader in self._shelf.readers.items():
             was_behind, reader.behind = reader.behind, bool(self._unread_elders(pid))
-            if was_behind and not reader.behind:
+            if reader.behind and not was_behind:
+                self._hand.stow()
+            elif was_behind and not reader.behind:
                 self._newcomers.pop(pid, None)
                 self._shelf.offer(reader)
                 reader.on_room()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from urllib.parse import parse_qs
 
+import msgspec
 import orjson
 import pybase64
 
@@ -24,6 +25,8 @@ from aiodis.record import partition_name, partition_number
 from aiodis.server.limits import PartitionLimits
 from aiodis.transport.exchange import Exchanged
 from aiodis.transport.session import Answer
+from aiodis.wire.codec import GetReply
+from aiodis.wire.forms import codec_for
 from aiodis.wire.message import Empty
 from aiodis.wire.routing import PartitionMap, even_ranges, hash_key
 
@@ -82,6 +85,12 @@ class ScriptedService:
         self.down: str | None = None
         """Which outage there is: "refused" connections, or "silent" ones that meet no answer."""
         self.request_timeout_s = 30.0
+        self.clock_skew_s = 0.0
+        """How far the service's clock is ahead of the client's."""
+        self.overhead = 0.0
+        """What it counts of a record towards `max_fetch_bytes` beside the data, as a share."""
+        self.written_ms = 1
+        """The timestamp of what is read."""
 
     # What Exchange offers
 
@@ -97,12 +106,18 @@ class ScriptedService:
             raise refusal("DIS.4301")
         return getattr(self, operation.name.replace(".", "_"))(request)
 
-    async def send(self, operation, *, query="", body=None, deadline=None, **_):
+    async def send(
+        self, operation, *, query="", body=None, deadline=None, content_type="application/json", **_
+    ):
         if operation.name == "records.put":
             reply = await self._put(orjson.loads(body), deadline)
         else:
             await self._travel(deadline)
             reply = self._get({k: v[0] for k, v in parse_qs(query).items()})
+            codec = codec_for(content_type)
+            got = msgspec.convert(reply, GetReply, strict=False)
+            headers = {"Content-Type": codec.content_type}
+            return Exchanged(Answer(200, headers, codec.encode_get_reply(got)), 1, ambiguous=False)
         return Exchanged(Answer(200, {}, orjson.dumps(reply)), 1, ambiguous=False)
 
     # Rows
@@ -177,9 +192,8 @@ class ScriptedService:
     def all_data(self) -> list[bytes]:
         return [record.data for stored in self.stored.values() for record in stored]
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time() + self.clock_skew_s
 
     def _cursor(self, partition: int, position: int) -> str:
         return f"{partition}:{position}:{self._now()}"
@@ -199,14 +213,14 @@ class ScriptedService:
             raise refusal("DIS.4226")
         records, size = [], 0
         for stored in self.stored[n][at - self.oldest[n] :]:
-            size += len(stored.data)
+            size += len(stored.data) * (1 + self.overhead)
             if size > int(query["max_fetch_bytes"]):
                 break
             records.append(
                 {
                     "sequence_number": str(stored.sequence),
                     "data": pybase64.b64encode(stored.data).decode(),
-                    "timestamp": 1,
+                    "timestamp": self.written_ms,
                     **({"partition_key": stored.key} if stored.key else {}),
                 }
             )
@@ -221,7 +235,9 @@ class ScriptedService:
         if self.down == "refused":
             raise ConnectError("refused")
         if self.down == "silent":
-            left = float("inf") if deadline is None else deadline - self._now()
+            left = (
+                float("inf") if deadline is None else deadline - asyncio.get_running_loop().time()
+            )
             if left > 0:
                 await asyncio.sleep(min(left, self.request_timeout_s))
             raise RequestTimeoutError("no complete answer", ambiguous=left > 0)
