@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
 from aiodis.consumer.meter import Meter
@@ -61,22 +60,25 @@ class HandlerRunner:
         Raises:
             HandlerError: a record failed for good and `on_error` is "stop".
         """
-        with self.work(reader.partition_id, len(batch.records)):
-            for record in batch.records:
-                if reader.withheld or reader.moves != moves or not self._may_go_on(reader):
-                    return
-                await self.handle_one(record)
-                reader.progress.finish(record.sequence_number + 1)
-            reader.progress.finish(batch.next_sequence_number)
-
-    @contextmanager
-    def work(self, partition_id: str, records: int) -> Iterator[None]:
-        """Observe a batch around its handlers."""
-        with self._meter.handling(partition_id, records):
+        now = asyncio.get_running_loop().time
+        begun = now()
+        with self._meter.span(
+            "consumer.handle", partition=reader.partition_id, records=len(batch.records)
+        ):
             try:
-                yield
+                for record in batch.records:
+                    if reader.withheld or reader.moves != moves or not self._may_go_on(reader):
+                        return
+                    await self.handle_one(record)
+                    reader.progress.finish(record.sequence_number + 1)
+                reader.progress.finish(batch.next_sequence_number)
             finally:
-                self._meter.tell(self._stats)
+                self.worked(now() - begun)
+
+    def worked(self, seconds: float) -> None:
+        """Observe that a batch was worked on for so long."""
+        self._meter.worked(seconds)
+        self._meter.tell(self._stats)
 
     async def handle_one(self, record: ReceivedRecord) -> None:
         """Call the handler until the record is finished.

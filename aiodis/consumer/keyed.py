@@ -23,8 +23,8 @@ Key = str | int
 class _Work:
     """One batch at work. `first` is the index of the first record that is not done."""
 
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
+    def __init__(self, batch: Batch, begun: float) -> None:
+        self.batch, self.begun = batch, begun
         self.first = 0
         self._done = bytearray(len(batch.records))
 
@@ -74,9 +74,9 @@ class _Lane:
         """Whether no further record may be begun."""
         return self.has_ended or self.reader.withheld or self.reader.moves != self.moves
 
-    def admit(self, batch: Batch) -> list[Key]:
+    def admit(self, batch: Batch, now: float) -> list[Key]:
         """Take in a batch; give the keys that have become ready."""
-        work = _Work(batch)
+        work = _Work(batch, now)
         self.works.append(work)
         ready: list[Key] = []
         for index, record in enumerate(batch.records):
@@ -94,7 +94,7 @@ class _Lane:
         """Move the partition's mark behind all that is done without a gap."""
         work.finish(index)
         if self.reader.moves != self.moves:
-            return
+            return  # the mark is elsewhere
         while self.works:
             self.reader.progress.finish(self.works[0].following)
             if not self.works[0].is_done:
@@ -149,7 +149,7 @@ class KeyedWork:
             lane = None
         if lane is None:
             lane = self._lanes[reader.partition_id] = _Lane(reader)
-        for key in lane.admit(batch):
+        for key in lane.admit(batch, asyncio.get_running_loop().time()):
             self._turns.put_nowait(_Turn(lane, key))
         reader.busy, reader.full = True, len(lane.works) >= _BATCHES
 
@@ -192,6 +192,8 @@ class KeyedWork:
         else:
             lane.finish(work, index)
             records.popleft()
+            if work.is_done:
+                self._runner.worked(asyncio.get_running_loop().time() - work.begun)
         finally:
             lane.at_work -= 1
             if self._is_current(lane):

@@ -88,19 +88,10 @@ class Meter:
                         catalog.CONSUMER_REQUEST_SECONDS, now() - begun, stream=stream
                     )
 
-    @contextmanager
-    def handling(self, partition_id: str, records: int) -> Iterator[None]:
-        """Observe a batch around its handlers."""
-        now = asyncio.get_running_loop().time
-        begun = now()
-        with self._observer.span(
-            "consumer.handle", stream=self._stream, partition=partition_id, records=records
-        ):
-            yield
+    def worked(self, seconds: float) -> None:
+        """Observe how long handlers worked on a batch."""
         if not self._off:
-            self._observer.observe(
-                catalog.CONSUMER_HANDLER_SECONDS, now() - begun, stream=self._stream
-            )
+            self._observer.observe(catalog.CONSUMER_HANDLER_SECONDS, seconds, stream=self._stream)
 
     def span(self, name: str, **attributes: str | int) -> AbstractContextManager[Span]:
         """Give a span of the consumer's own."""

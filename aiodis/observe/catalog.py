@@ -377,7 +377,7 @@ SPANS: Final[Mapping[str, SpanRow]] = {
         SpanRow(
             "consumer.handle",
             ("stream", "partition", "records"),
-            "Let handlers work on a batch.",
+            "Let handlers work on a batch, one record after the other.",
             background=True,
         ),
         SpanRow(
