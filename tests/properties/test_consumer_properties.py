@@ -7,7 +7,7 @@ from collections import defaultdict
 import looptime
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted_service import ScriptedService, refusal
+from scripted_service import ScriptedService, Stored, refusal
 
 from aiodis.config import ConsumerSettings
 from aiodis.consumer import Consumer
@@ -51,6 +51,8 @@ happenings = [
     step("latency", st.sampled_from([0.0, 0.01, 0.3, 2.0])),
     step("scale"),
     step("expire", numbers),
+    step("delete", numbers),
+    step("clock", st.sampled_from([-3600.0, 200.0, 3600.0])),
     step("pause", numbers),
     step("resume"),
     step("resume"),
@@ -62,8 +64,11 @@ reading = st.one_of(
     *[step("next", st.sampled_from([0.0, 0.3, 2.0]))] * 4,
     step("commit", st.sampled_from([0.005, 60.0])),
     step("restart"),
+    step("crash"),
 )
-handling = st.one_of(*happenings, *[step("sleep", pauses)] * 4, step("again"), step("restart"))
+handling = st.one_of(
+    *happenings, *[step("sleep", pauses)] * 4, step("again"), step("restart"), step("crash")
+)
 shapes = st.fixed_dictionaries(
     {
         "prefetch_batches": st.sampled_from([1, 2]),
@@ -71,6 +76,8 @@ shapes = st.fixed_dictionaries(
         "auto_commit_interval_ms": st.sampled_from([500, 5_000]),
         "checkpoint_convention": st.sampled_from(["next", "last"]),
         "rate_limit": st.sampled_from(["fixed", "off"]),
+        "partition_order": st.sampled_from(["parallel", "parallel", "parent_first"]),
+        "wire_format": st.sampled_from(["json", "protobuf"]),
     }
 )
 
@@ -126,6 +133,9 @@ class World:
             unfinished = self.in_hand[n] or [max(self.expected[n], self.service.oldest[n])]
             assert (reader.progress.due() or 0) <= unfinished[0]
 
+    def active(self) -> list[int]:
+        return [n for n, status in self.service.status.items() if status == "ACTIVE"]
+
     def choose(self, number: int) -> int:
         return number % len(self.service.status)
 
@@ -168,6 +178,14 @@ class World:
         if len(self.service.status) < 4:
             self.service.status[len(self.service.status)] = "ACTIVE"
 
+    async def delete(self, number):
+        n = self.choose(number)
+        if self.service.status[n] == "ACTIVE" and len(self.active()) > 1:
+            self.service.status[n] = "DELETED"
+
+    async def clock(self, seconds):
+        self.service.clock_skew_s += seconds
+
     async def expire(self, number):
         n = self.choose(number)
         if self.service.status[n] == "ACTIVE":
@@ -202,6 +220,11 @@ class World:
 
     async def restart(self):
         await self.close()
+        await self.open()
+
+    async def crash(self):
+        """Begin anew without an end, as after `kill -9`."""
+        await self.consumer._background.end()
         await self.open()
 
 
@@ -288,11 +311,18 @@ class Handling(World):
         await self.close()
         await self.running
         assert not self.failed
-        last = self.shape["checkpoint_convention"] == "last"
+        self.check_end()
+
+    def check_end(self) -> None:
         for n in self.service.status:
             end = self.service.next(n)
             assert self.expected[n] == end or self.service.oldest[n] == end
-            assert self.service.checkpoints.get(partition_name(n), -last) == end - last
+            self.check_committed(n)
+
+    def check_committed(self, n: int) -> None:
+        last = self.shape["checkpoint_convention"] == "last"
+        end = self.service.next(n)
+        assert self.service.checkpoints.get(partition_name(n), -last) == end - last
 
     def begin(self) -> None:
         self.running = asyncio.create_task(
@@ -311,6 +341,11 @@ class Handling(World):
     async def restart(self):
         await self.end()
         await super().restart()
+        self.begin()
+
+    async def crash(self):
+        await self.end()
+        await super().crash()
         self.begin()
 
     async def handle(self, record) -> None:
@@ -335,6 +370,81 @@ class Handling(World):
             self.expected[n] = record.sequence_number + 1
 
 
+class Keyed(Handling):
+    """With runs by key: each key in its order, and each record once in a consumer's life."""
+
+    KEYS = 3
+
+    def __init__(self, shape, concurrency: int, works: list[tuple[float, bool]]) -> None:
+        super().__init__(shape, concurrency, works)
+        self.done: dict[int, set[int]] = defaultdict(set)
+
+    async def open(self) -> None:
+        await super().open()
+        self.done = defaultdict(set)
+        for n, position in self.expected.items():
+            self.done[n] = set(range(position))
+
+    def begin(self) -> None:
+        self.running = asyncio.create_task(
+            self.consumer.run(
+                self.handle, concurrency=self.concurrency, concurrency_by="key", retries=0
+            )
+        )
+
+    async def add(self, number, count):
+        n = self.choose(number)
+        if self.service.status[n] == "ACTIVE":
+            for _ in range(count):
+                sequence = self.service.next(n)
+                key = None if sequence % 7 == 0 else f"{sequence * sequence % self.KEYS}"
+                self.service.stored[n].append(Stored(b"x", key, sequence))
+
+    async def seek(self, number, where):
+        n = self.choose(number)
+        await super().seek(number, where)
+        if partition_name(n) in self.consumer._following._pollers:
+            self.done[n] = set(range(self.expected[n]))
+
+    def first_undone(self, n: int) -> int:
+        return next(i for i in itertools.count(self.service.oldest[n]) if i not in self.done[n])
+
+    def check_marks(self) -> None:
+        for pid, reader in self.consumer._shelf.readers.items():
+            n = partition_number(pid)
+            assert (reader.progress.due() or 0) <= self.first_undone(n)
+
+    def check_end(self) -> None:
+        for n in self.service.status:
+            assert self.first_undone(n) == self.service.next(n)
+            self.check_committed(n)
+
+    async def handle(self, record) -> None:
+        n, number = partition_number(record.partition_id), record.sequence_number
+        unit = (n, record.partition_key if record.partition_key is not None else number)
+        reader = self.consumer._shelf.readers[record.partition_id]
+        moves, done = reader.moves, self.done[n]
+        try:
+            assert n not in self.paused
+            assert unit not in self.at_work
+            assert number not in done
+            earlier = [s for s in self.service.stored[n] if s.sequence < number]
+            assert all(s.sequence in done for s in earlier if s.key and s.key == unit[1])
+        except AssertionError as exc:
+            self.failed.append(exc)
+            raise
+        self.at_work.add(unit)
+        seconds, fails = (0, False) if self.calm else next(self.works)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.at_work.discard(unit)
+        if fails:
+            raise ValueError
+        if reader.moves == moves:
+            done.add(number)
+
+
 def in_virtual_time(work) -> None:
     with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
         runner.run(work)
@@ -349,16 +459,23 @@ def test_reading_skips_nothing_and_repeats_nothing(shape, script):
     in_virtual_time(Reading(shape).play(script))
 
 
-@few
-@given(
-    shape=shapes,
-    concurrency=st.sampled_from([1, 2, 16]),
-    works=st.lists(
-        st.tuples(st.sampled_from([0.0, 0.01, 0.5, 3.0]), st.sampled_from([False] * 9 + [True])),
-        min_size=1,
-        max_size=20,
-    ),
-    script=st.lists(handling, max_size=40),
+works = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.01, 0.5, 3.0]), st.sampled_from([False] * 9 + [True])),
+    min_size=1,
+    max_size=20,
 )
+concurrencies = st.sampled_from([1, 2, 16])
+
+
+@few
+@given(shape=shapes, concurrency=concurrencies, works=works, script=st.lists(handling, max_size=40))
 def test_handling_finishes_each_record_once_and_in_order(shape, concurrency, works, script):
     in_virtual_time(Handling(shape, concurrency, works).play(script))
+
+
+@few
+@given(shape=shapes, concurrency=concurrencies, works=works, script=st.lists(handling, max_size=40))
+def test_handling_by_key_finishes_each_record_once_and_a_key_in_order(
+    shape, concurrency, works, script
+):
+    in_virtual_time(Keyed(shape, concurrency, works).play(script))
