@@ -1,10 +1,20 @@
 """Who reads which partition: the protocol, and what the setting `group` makes of it."""
 
 from aiodis.config import Static
+from aiodis.consumer.coordinator.group import DISGroup, GroupCoordinator
 from aiodis.consumer.coordinator.protocol import Coordinator, Fence, Host, Seat
 from aiodis.consumer.coordinator.static import StaticCoordinator
 
-__all__ = ["Coordinator", "Fence", "Host", "Seat", "StaticCoordinator", "coordinator_of"]
+__all__ = [
+    "Coordinator",
+    "DISGroup",
+    "Fence",
+    "GroupCoordinator",
+    "Host",
+    "Seat",
+    "StaticCoordinator",
+    "coordinator_of",
+]
 
 
 def coordinator_of(seat: Seat) -> Coordinator:
