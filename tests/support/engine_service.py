@@ -41,6 +41,11 @@ class EngineService:
     def scale(self, count: int) -> None:
         self._do(Streams.scale.build(stream_name=STREAM, target_partition_count=count))
 
+    def partitions(self, *statuses: str) -> list[int]:
+        """Give the numbers of the stream's partitions in any of these states."""
+        reply = self._do(Streams.describe.build(stream_name=STREAM))
+        return [n for n, p in enumerate(reply.partitions) if p.status in statuses]
+
     def of(self, name: str, operation: str) -> list[float]:
         """Tell when a line's calls of an operation arrived."""
         return [at for who, what, at in self.calls if (who, what) == (name, operation)]
@@ -53,9 +58,9 @@ class EngineService:
             kind = error_class(no.status, no.code)
             raise kind(no.message, status=no.status, code=no.code) from None
 
-    def _do(self, request) -> None:
+    def _do(self, request):
         rows = {row.request: row for chapter in (Streams, Apps) for row in chapter.operations()}
-        self.carry_out(rows[type(request)], request)
+        return self.carry_out(rows[type(request)], request)
 
 
 class Line:
