@@ -5,7 +5,7 @@
 
 from aiodis.client import DISClient
 from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings, Static
-from aiodis.consumer import Consumer, ConsumerStats, Lag
+from aiodis.consumer import Consumer, ConsumerStats, DISGroup, Lag
 from aiodis.credentials import Credentials
 from aiodis.errors import *  # noqa: F403 - its __all__ is the drawn tree
 from aiodis.errors import __all__ as _errors
@@ -22,6 +22,7 @@ __all__ = [  # noqa: PLE0604 - the errors are spelled once, in their own module
     "ConsumerStats",
     "Credentials",
     "DISClient",
+    "DISGroup",
     "FlushReport",
     "Lag",
     "Producer",

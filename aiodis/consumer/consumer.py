@@ -101,7 +101,8 @@ class Consumer:
             stats=self._stats,
         )
         self._starting = asyncio.Lock()
-        self._started = self._closed = False
+        self._leaving = asyncio.Lock()
+        self._started = self._closed = self._has_left = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -436,15 +437,25 @@ class Consumer:
     async def _end_work(self, handlers_until: float, until: float) -> None:
         """Let handlers end, hand over, and leave."""
         readers = list(self._shelf.readers.values())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(handlers_until):
-                await self._handling.idle.wait()
-        self._handling.at_work.cancel()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                await self._following.give_up(readers)
-                await self._coordinator.close()
-                await self._handling.idle.wait()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(handlers_until):
+                    await self._handling.idle.wait()
+            self._handling.at_work.cancel()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    async with self._leaving:  # `run` and its user may both close
+                        if not self._has_left:
+                            await self._following.give_up(readers)
+                            await self._coordinator.close()
+                            self._has_left = True
+                    await self._handling.idle.wait()
+        finally:
+            if not (self._has_left or self._leaving.locked()):
+                # The time is over, but the coordinator must not go on.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0):
+                        await self._coordinator.close()
 
 
 def _lag(reader: Reader, end: int, now_ms: float) -> Lag:

@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import logging
 from collections.abc import Callable, Collection, Iterable
+from math import inf
 
 from aiodis.api.limits import StreamLimits, limits_of
 from aiodis.api.streams import Partition
@@ -112,13 +113,14 @@ class Following:
         else:
             self._look.set()
 
-    async def revoke(self, partition_ids: Collection[str]) -> None:
+    async def revoke(self, partition_ids: Collection[str], until: float = inf) -> None:
         """Hand these over: deliver nothing more, let handlers end, call back, commit."""
         self._going.update(partition_ids)
         readers = self._known(partition_ids)
         self._stop(readers)
         loop = asyncio.get_running_loop()
-        begun, whole = loop.time(), self._settings.handoff_timeout_ms / 1000
+        begun = loop.time()
+        whole = min(self._settings.handoff_timeout_ms / 1000, until - begun)
         try:
             with self._meter.span("consumer.hand_over", partitions=len(readers)):
                 await self.let_end(readers, begun + whole * HANDLERS_SHARE)

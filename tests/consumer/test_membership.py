@@ -102,7 +102,8 @@ def test_a_refused_commit_of_this_generation_loses_all(member):
 def test_a_member_that_has_nothing_is_asked_to_join_again_without_ado(member):
     member.joined("OK", 0, 0)
     member.synced("OK", 3, (), 0)
-    assert member.beaten("STABLE", 0, 0.1) is None
+    assert member.beaten("STABLE", 0, 0.1) == Assigned(())
+    assert member.beaten("STABLE", 10, 10.1) is None
     assert member.expire(1000) is None
     assert member.beaten("JOINING", 10, 10.1) is None
     assert (member.step, member.due) == ("join", 10.1)

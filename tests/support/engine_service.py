@@ -6,7 +6,7 @@ Time is the loop's, so that looptime moves the server as well.
 import asyncio
 from urllib.parse import parse_qs
 
-from aiodis.api import Apps, Records, Streams
+from aiodis.api import Apps, Groups, Records, Streams
 from aiodis.errors import ConnectError, RequestTimeoutError, error_class
 from aiodis.server.engine import Engine
 from aiodis.server.refusal import Refusal
@@ -41,6 +41,18 @@ class EngineService:
     def scale(self, count: int) -> None:
         self._do(Streams.scale.build(stream_name=STREAM, target_partition_count=count))
 
+    def delete_app(self) -> None:
+        """Delete the app when its group has no members: all have to have left, or are made to."""
+        for client_id in list(self.members()):
+            row = Groups.leave
+            self.carry_out(row, row.build(app_name=APP, client_id=client_id))
+        self._do(Apps.delete.build(app_name=APP))
+
+    def members(self):
+        """Give the members that the service knows."""
+        memberships = self.engine._handlers["groups.join"].__self__._memberships
+        return memberships.group(APP, self.now_ms()).members
+
     def partitions(self, *statuses: str) -> list[int]:
         """Give the numbers of the stream's partitions in any of these states."""
         reply = self._do(Streams.describe.build(stream_name=STREAM))
@@ -50,10 +62,13 @@ class EngineService:
         """Tell when a line's calls of an operation arrived."""
         return [at for who, what, at in self.calls if (who, what) == (name, operation)]
 
+    @staticmethod
+    def now_ms() -> int:
+        return START_MS + round(asyncio.get_running_loop().time() * 1000)
+
     def carry_out(self, operation, request):
-        now_ms = START_MS + round(asyncio.get_running_loop().time() * 1000)
         try:
-            return self.engine.handle(operation, request, now_ms)
+            return self.engine.handle(operation, request, self.now_ms())
         except Refusal as no:
             kind = error_class(no.status, no.code)
             raise kind(no.message, status=no.status, code=no.code) from None
@@ -78,6 +93,9 @@ class Line:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    def service_time(self) -> float:
+        return self.service.now_ms() / 1000
+
     async def call(self, operation, request):
         await self._travel()
         self.service.calls.append((self.name, operation.name, asyncio.get_running_loop().time()))
@@ -93,7 +111,8 @@ class Line:
         await self._travel()
         asked = operation.read({}, {k: v[0] for k, v in parse_qs(query).items()}, body)
         answer = self.service.carry_out(operation, asked).encode()
-        return Exchanged(Answer(200, {}, answer), 1, ambiguous=False)
+        headers = {"Content-Type": "application/json"}
+        return Exchanged(Answer(200, headers, answer), 1, ambiguous=False)
 
     async def _travel(self) -> None:
         await asyncio.sleep(self.latency)

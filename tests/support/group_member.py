@@ -31,7 +31,7 @@ class Recorder(Host):
         self._note("assigned", partition_ids)
         self.in_hand |= set(partition_ids)
 
-    async def revoke(self, partition_ids):
+    async def revoke(self, partition_ids, until):
         self._note("revoke", partition_ids)
         self._lost.clear()
         try:

@@ -175,7 +175,8 @@ class GroupCoordinator:
         except ClosedError:
             raise
         except (DISError, TimeoutError) as exc:
-            _log.warning("app %s: %s of %s failed: %s", self._app, step, self.client_id, exc)
+            why = exc if isinstance(exc, DISError) else "no answer in time"
+            _log.warning("app %s: %s of %s failed: %s", self._app, step, self.client_id, why)
             if step == "join" and isinstance(exc, ServiceError) and not exc.retryable:
                 return Impossible(exc)
             if (step, generation) == (member.step, member.generation):
@@ -234,7 +235,7 @@ class GroupCoordinator:
         loop = asyncio.get_running_loop()
         alarm = loop.call_at(until, host.lost, partition_ids)
         try:
-            await host.revoke(partition_ids)
+            await host.revoke(partition_ids, until)
         finally:
             alarm.cancel()
         self._member.released(loop.time())

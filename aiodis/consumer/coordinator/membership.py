@@ -170,7 +170,7 @@ class Membership:
         self.lost_at = began + _SAFE * SILENCE_MS / 1000
         self._go("beat", began + self.interval_s)
         # An answer that was read late, such as by a process that was stopped, holds nothing.
-        return Assigned(self.held) if self.held and is_news and now < self.held_until else None
+        return Assigned(self.held) if is_news and now < self.held_until else None
 
     def _gave_up(self, step: Step, now: float) -> Effect:
         held = self.held

@@ -6,6 +6,7 @@ consumer, its `Host`, when that changes. Partition ids are in the full form,
 """
 
 from collections.abc import Collection
+from math import inf
 from typing import NamedTuple, Protocol
 
 from aiodis.config import ConsumerSettings
@@ -35,11 +36,12 @@ class Host(Protocol):
         `held_until` has to say that they are held.
         """
 
-    async def revoke(self, partition_ids: Collection[str]) -> None:
+    async def revoke(self, partition_ids: Collection[str], until: float = inf) -> None:
         """Hand these over; when it returns, nothing more of them is delivered or committed.
 
         Waits for handlers, and for the records that the user has in hand, then calls
-        `on_revoked` and commits, all within `handoff_timeout_ms`. It does not
+        `on_revoked` and commits, all within `handoff_timeout_ms` and before the loop
+        time `until`, when another member may begin with them. It does not
         raise for a commit that fails. The commit carries `fence()` as it is then,
         so the place has to be kept until this returns.
         """
