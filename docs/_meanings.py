@@ -92,7 +92,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         " are cancelled then; the rest is for the last commit.",
         "handoff_timeout_ms": "How long a partition that goes to another member waits for what is"
         " in hand. Handlers have three quarters of it and are cancelled then; the rest is for"
-        " `on_revoked` and the commit.",
+        " `on_revoked` and the commit. A `DISGroup` may allow less.",
         "partition_order": "`parallel`: all partitions are read at once. `parent_first`: what was"
         " written before a scaling is read before what was written after it.",
         "wire_format": "What records are read as. `protobuf` needs the extra of that name.",
@@ -104,7 +104,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "on_revoked": "Called with those that it hands over, before the commit, and with all on"
         " `close`.",
         "on_lost": "Called with those that were taken away.",
-        "group": "Which partitions are this member's: `Static(index, count)`, or what makes a"
-        " `Coordinator` of a `Seat`.",
+        "group": "Which partitions are this member's: `Static(index, count)`, `DISGroup()`, or"
+        " what makes a `Coordinator` of a `Seat`.",
     },
 }
