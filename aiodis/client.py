@@ -20,6 +20,7 @@ from aiodis.api import (
     Records,
     Streams,
     Tags,
+    TransferTasks,
 )
 from aiodis.api.projects import Project
 from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
@@ -84,6 +85,7 @@ class DISClient:
         self.tags = Tags(self._exchange)
         self.quotas = Quotas(self._exchange)
         self.events = Events(self._exchange)
+        self.transfer_tasks = TransferTasks(self._exchange)
         self._made: weakref.WeakSet[Producer | Consumer] = weakref.WeakSet()
         self._closed = False
 

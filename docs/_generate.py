@@ -72,6 +72,7 @@ _CHAPTERS: Final = {
     "apps": "Apps",
     "checkpoints": "Checkpoints",
     "records": "Records and cursors",
+    "transfer_tasks": "Dump tasks",
     "groups": "Consumer groups",
     "metrics": "Monitoring",
     "tags": "Tags",
@@ -158,24 +159,19 @@ def _row(row: Operation[Any, Any], told: set[type]) -> Iterator[str]:
         yield doc
     fields = list(_fields(row.request))
     if fields:
-        rows = [
-            (
-                f"`{field.name}`",
-                _wire(field, row),
-                field.type,
-                "yes" if field.required else "",
-                field.note,
-            )
-            for field in fields
-        ]
-        yield _table(("parameter", "on the wire", "type and limit", "required", "notes"), rows)
-    nested = _nested(row.request)
+        yield _request_table("parameter", fields, lambda field: _wire(field, row))
+    for kind in _nested(row.request):
+        if kind not in told:
+            told.add(kind)
+            yield f"`{kind.__name__}`: {_doc(kind)}"
+            yield _request_table("field", list(_fields(kind)), _spellings)
+    nested = []
     reply = list(_fields(row.reply))
     if reply:
         mark = _MARKS.get(row.reply.__name__, "")
         yield f"Reply: {_doc(row.reply)}" if _doc(row.reply) else "Reply."
         yield _reply_table(reply, mark)
-        nested += _nested(row.reply)
+        nested = _nested(row.reply)
     else:
         yield "The reply is empty."
     for kind in nested:
@@ -183,6 +179,14 @@ def _row(row: Operation[Any, Any], told: set[type]) -> Iterator[str]:
             told.add(kind)
             yield f"`{kind.__name__}`: {_doc(kind)}"
             yield _reply_table(list(_fields(kind)), _MARKS.get(kind.__name__, ""))
+
+
+def _request_table(kind: str, fields: Sequence["_Field"], wire: Callable[["_Field"], str]) -> str:
+    rows = [
+        (f"`{field.name}`", wire(field), field.type, "yes" if field.required else "", field.note)
+        for field in fields
+    ]
+    return _table((kind, "on the wire", "type and limit", "required", "notes"), rows)
 
 
 def _reply_table(fields: Sequence["_Field"], mark: str) -> str:
@@ -231,6 +235,8 @@ def _fields(model: type) -> Iterator[_Field]:
 def _wire(field: _Field, row: Operation[Any, Any]) -> str:
     if field.name in row.own_names:
         return "not sent"
+    if field.name == "destination":
+        return "body: `destination_type`, and a descriptor named after it"
     if field.wire in row.path_names:
         where = "path, body" if field.wire in row.also_in_body else "path"
     else:
@@ -275,7 +281,7 @@ def _type(annotation: object, metadata: Sequence[Any]) -> str:
         kinds = [arg for arg in get_args(annotation) if arg is not NoneType]
         return " or ".join(_type(kind, metadata) for kind in kinds)
     if origin is Literal:
-        return ", ".join(f"`{value}`" for value in get_args(annotation))
+        return ", ".join(f"`{value}`" for value in get_args(annotation)).replace("\n", r"\n")
     if origin is list:
         (item,) = get_args(annotation)
         return _with_limits(f"list of {_type(item, ())}", metadata)

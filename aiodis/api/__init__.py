@@ -15,6 +15,7 @@ from aiodis.api.quotas import Quotas
 from aiodis.api.records import Records
 from aiodis.api.streams import Streams
 from aiodis.api.tags import Tags
+from aiodis.api.transfer_tasks import TransferTasks
 from aiodis.wire.operation import Operation
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Records",
     "Streams",
     "Tags",
+    "TransferTasks",
 ]
 
 _CHAPTERS: Final = (
@@ -38,6 +40,7 @@ _CHAPTERS: Final = (
     Apps,
     Checkpoints,
     Records,
+    TransferTasks,
     Metrics,
     Tags,
     Quotas,  # the reference does not have these

@@ -31,6 +31,13 @@ ACTIONS: Final[dict[str, str]] = {
     "records.put": "dis:records:write",
     "records.get": "dis:records:read",
     "records.get_cursor": "dis:records:readCursor",
+    "transfer_tasks.create": "dis:transferTasks:create",
+    "transfer_tasks.list": "dis:transferTasks:list",
+    "transfer_tasks.delete": "dis:transferTasks:delete",
+    "transfer_tasks.describe": "dis:transferTasks:get",
+    "transfer_tasks.start": "dis:transferTasks:update",  # guessed
+    "transfer_tasks.pause": "dis:transferTasks:update",  # guessed
+    "transfer_tasks.update": "dis:transferTasks:update",
     "metrics.of_stream": "dis:streams:get",  # guessed
     "metrics.of_partition": "dis:streams:get",  # guessed
     "tags.add": "dis:tagResources:create",

@@ -306,6 +306,8 @@ MEANINGS: Final[dict[str, str]] = {
     "data_duration": "How long records are kept, in hours.",
     "data_schema": "The Avro schema of the data, as JSON text.",
     "data_type": "What the records hold.",
+    "destination": "Where records go: an object with the fields of ObsDestination, DwsDestination,"
+    " MrsDestination, DliDestination or CloudTableDestination (aiodis.api.destinations).",
     "exist_ok": "Be content when it exists already.",
     "generation": "The generation that was known last.",
     "generation_id": "The generation that this member holds the partition in.",
@@ -325,6 +327,7 @@ MEANINGS: Final[dict[str, str]] = {
     "start_app_name": "Start behind this app.",
     "start_partition_id": "Start behind this partition.",
     "start_stream_name": "Start behind this stream.",
+    "start_task_name": "Start behind this dump task.",
     "starting_sequence_number": "The sequence number that cursor types with SEQUENCE start at.",
     "stream_id": "The stream's id.",
     "stream_ids": "The streams, by their ids.",
@@ -337,5 +340,7 @@ MEANINGS: Final[dict[str, str]] = {
     "sys_tags": "The enterprise project of the stream.",
     "tags": "Tags.",
     "target_partition_count": "How many partitions there are to be.",
+    "task_ids": "The dump tasks, by the ids that a list shows.",
+    "task_name": "The dump task.",
     "timestamp": "Milliseconds since the epoch, for AT_TIMESTAMP.",
 }

@@ -2,6 +2,7 @@
 
 from aiodis.server.accounts import Account, User
 from aiodis.server.clock import Clock, ManualClock, SystemClock
+from aiodis.server.dump.buckets import Buckets
 from aiodis.server.local import (
     AddressInUseError,
     DataFolderInUseError,
@@ -15,6 +16,7 @@ from aiodis.server.transitions import Transitions
 __all__ = [
     "Account",
     "AddressInUseError",
+    "Buckets",
     "CatalogDamagedError",
     "Clock",
     "DataFolderInUseError",

@@ -71,7 +71,8 @@ class Front:
         rows: defaultdict[tuple[str, str], list[_AnyOperation]] = defaultdict(list)
         for row in OPERATIONS:
             if self._projects.handles(row):
-                rows[row.method, row.path].append(row)
+                for path in (row.path, *row.also_at):
+                    rows[row.method, path].append(row)
         routes: list[tuple[str, str, _Handler]] = [
             (method, path, self._handler_of(*found)) for (method, path), found in rows.items()
         ]

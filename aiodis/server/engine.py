@@ -12,6 +12,8 @@ from aiodis.api import OPERATIONS
 from aiodis.server.accounts import Accounts
 from aiodis.server.agenda import Agenda
 from aiodis.server.auto_scale import AutoScaler
+from aiodis.server.dump.buckets import Buckets, MemoryBuckets
+from aiodis.server.dump.dumper import Dumper
 from aiodis.server.fault import Target
 from aiodis.server.faults import Faults
 from aiodis.server.handlers.apps import AppHandlers
@@ -24,6 +26,7 @@ from aiodis.server.handlers.quotas import QuotaHandlers
 from aiodis.server.handlers.records import RecordHandlers
 from aiodis.server.handlers.streams import StreamHandlers
 from aiodis.server.handlers.tags import TagHandlers
+from aiodis.server.handlers.transfer_tasks import TransferTaskHandlers
 from aiodis.server.memberships import Memberships
 from aiodis.server.quotas import AccountQuotas
 from aiodis.server.retention import Retention
@@ -47,7 +50,11 @@ class Engine:
     """
 
     def __init__(
-        self, state: State, accounts: Accounts | None = None, agenda: Agenda | None = None
+        self,
+        state: State,
+        buckets: Buckets,
+        accounts: Accounts | None = None,
+        agenda: Agenda | None = None,
     ) -> None:
         self._state = state
         self._policies = PolicyTable(state.catalog)
@@ -55,6 +62,7 @@ class Engine:
         self.agenda.add(state.history)
         self.agenda.add(AutoScaler(state))
         self.agenda.add(Retention(state))
+        self.agenda.add(Dumper(state, buckets))
         memberships = Memberships(state)
         self._records = RecordHandlers(state)
         chapters = {
@@ -68,6 +76,7 @@ class Engine:
             "tags": TagHandlers(state),
             "quotas": QuotaHandlers(state),
             "events": EventHandlers(state),
+            "transfer_tasks": TransferTaskHandlers(state, buckets),
         }
         self._handlers = {}
         for operation in OPERATIONS:
@@ -88,11 +97,13 @@ class Engine:
         agenda: Agenda | None = None,
         quotas: AccountQuotas | None = None,
         transitions: Transitions | None = None,
+        buckets: Buckets | None = None,
     ) -> Self:
         """Open the data of a folder, made if need be; None keeps all in memory.
 
         `limited=False` lifts the traffic limits, the quotas and the hourly limits of
-        scaling. The caller sees to it that nobody else has the folder open.
+        scaling. `buckets` are where dump tasks deliver to; without them, buckets in
+        memory. The caller sees to it that nobody else has the folder open.
 
         Raises:
             CatalogDamagedError: the catalog cannot be read.
@@ -107,7 +118,7 @@ class Engine:
             quotas=quotas,
             transitions=transitions,
         )
-        engine = cls(state, accounts, agenda)
+        engine = cls(state, buckets or MemoryBuckets(), accounts, agenda)
         try:
             engine.recovery = tuple(state.load())
         except BaseException:

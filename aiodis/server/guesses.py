@@ -202,6 +202,52 @@ TRAFFIC_LIMITED_EVERY_MS: Final = 3_600_000
 NO_SUBSCRIPTION_CODE: Final = "DIS.4603"
 """What a subscription that is not there is refused with."""
 
+# -- Dump tasks ---------------------------------------------------------------------------
+
+BUCKETS_COME_WITH_TASKS: Final = True
+"""A task that names a bucket makes it. One that OBS could not have, by its name, gets DIS.4306;
+one that cannot be made, as where a file is in the way, DIS.4310."""
+
+NO_AGENCY_CODE: Final = "DIS.4335"
+"""An `agency_name` that is empty or too long; any other is taken."""
+
+MRS_CLUSTERS_HAVE_UUIDS: Final = True
+"""An `mrs_cluster_id` that is no UUID gets DIS.4208; any other is taken."""
+
+HDFS_PATHS_BEGIN_WITH_A_SLASH: Final = True
+"""An `mrs_hdfs_path` that does not gets DIS.4336."""
+
+NOT_SIMULATED_STATE: Final = "ABNORMAL"
+"""A task for DWS, MRS, DLI or CloudTable, or for OBS as parquet or carbon, is checked and kept, but
+carries nothing. Its state says so, and the log does."""
+
+DUMP_TIMES_ARE_UTC: Final = True
+"""Time directories, and the times that records tell as texts, are in UTC."""
+
+DIRECTORY_TIME_IS_THE_DELIVERYS: Final = True
+"""A time directory has the time of its delivery; the reference says the task's creation."""
+
+DELIMITER_ENDS_EACH_RECORD: Final = True
+"""The delimiter stands behind each record, the last one too, so that files can be joined."""
+
+DUMP_FILE_BYTES: Final = 32 * MIB
+"""Data in one file at most; a delivery of more makes several."""
+
+TIMELESS_RECORDS_ARE_KEPT: Final = True
+"""A record without a readable time of its own goes to the directory of the delivery's time."""
+
+EXPIRED_RECORDS_ARE_DISCARDED: Final = True
+"""`discard` counts the records that retention took before they were delivered."""
+
+LAST_OFFSET_IS_THE_NEXT: Final = True
+"""`last_transfer_offset` is the number of the first record that is not delivered yet."""
+
+A_START_BEGINS_THE_INTERVAL_ANEW: Final = True
+"""A task that was paused delivers what came meanwhile one interval after its start."""
+
+AN_UPDATE_KEEPS_THE_POSITION: Final = True
+"""`transfer_tasks.update` changes where records go from now on, whatever its consumer strategy."""
+
 # -- Who calls ----------------------------------------------------------------------------
 
 MAX_SKEW_S: Final = 15 * 60

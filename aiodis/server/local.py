@@ -28,6 +28,7 @@ from aiodis.server.accounts import (
 )
 from aiodis.server.app import Front
 from aiodis.server.clock import Clock, SystemClock
+from aiodis.server.dump.buckets import Buckets, FolderBuckets, MemoryBuckets
 from aiodis.server.faults import Faults
 from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity
@@ -138,6 +139,10 @@ class LocalDIS:
         """What the start found that was not as a stop leaves it, a line each."""
         self.faults = Faults()
         """Faults on purpose, `aiodis.server.faults`; they stay when the server starts anew."""
+        self.buckets: Buckets = (
+            MemoryBuckets() if self.path is None else FolderBuckets(self.path / "obs")
+        )
+        """Where dump tasks deliver to, in the place of OBS: folders of `<path>/obs`, or memory."""
         self._host, self._port, self._is_limited = host, port, limits
         self._main_project = project_id
         self._identity = Identity(found, self.region)
@@ -252,6 +257,7 @@ class LocalDIS:
                 faults=self.faults,
                 quotas=self._quotas,
                 transitions=self._transitions,
+                buckets=self.buckets,
             )
         except OSError as exc:
             raise StartError(f"the data folder {self.path} cannot be used: {exc}") from exc

@@ -16,6 +16,7 @@ from aiodis.api.records import GetRecords
 from aiodis.server import guesses
 from aiodis.server.accounts import Accounts, Caller
 from aiodis.server.agenda import Agenda
+from aiodis.server.dump.buckets import Buckets
 from aiodis.server.engine import Engine
 from aiodis.server.faults import Faults
 from aiodis.server.quotas import AccountQuotas
@@ -57,8 +58,9 @@ class Projects:
         faults: Faults,
         quotas: AccountQuotas,
         transitions: Transitions | None,
+        buckets: Buckets,
     ) -> Self:
-        """Open the data of each account's project.
+        """Open the data of each account's project. The buckets are for all, as OBS is.
 
         Raises:
             CatalogDamagedError: a catalog cannot be read.
@@ -82,6 +84,7 @@ class Projects:
                     transitions=transitions,
                     accounts=accounts,
                     agenda=agenda,
+                    buckets=buckets,
                 )
                 stack.callback(engine.close)
                 engines[project_id] = engine

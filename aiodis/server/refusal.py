@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from aiodis.server import guesses
 from aiodis.wire.error_body import encode_error
 from aiodis.wire.signing import REFUSALS, SignatureError
 
@@ -72,6 +73,7 @@ _FIELD_CODES: Final = {
     "starting_sequence_number": "DIS.4216",
     "partition_cursor": "DIS.4217",
     "data_schema": "DIS.4360",
+    "agency_name": guesses.NO_AGENCY_CODE,
     "label": "DIS.4209",
     "label_list": "DIS.4209",
     "start_time": "DIS.4203",

@@ -36,6 +36,7 @@ from aiodis.server.storage.catalog import (
 )
 from aiodis.server.storage.events import EventStore
 from aiodis.server.storage.minutes import MinuteTable
+from aiodis.server.storage.transfer_tasks import TaskTable
 from aiodis.server.traffic import Traffic
 from aiodis.server.transitions import Transitions
 from aiodis.wire.routing import PartitionMap, even_ranges, hash_key
@@ -165,6 +166,7 @@ class State:
         transitions: Transitions | None = None,
     ) -> None:
         self.catalog = catalog
+        self.tasks = TaskTable(catalog.connection)
         self.limited = limited
         self.faults = faults or Faults()
         self.history = History(MinuteTable(catalog.connection))
@@ -187,6 +189,7 @@ class State:
             LogDamagedError: a log cannot be trusted.
         """
         found = []
+        self.tasks.load()
         for row in self.catalog.streams():
             log = RecordLog.open(self._log_folder(row.stream_id))
             self._take(Stream(row, log, self.history))
@@ -293,6 +296,7 @@ class State:
         self.history.forget(row.stream_id)
         del self._by_name[row.stream_name], self._by_id[row.stream_id]
         self.auto_scaling.pop(row.stream_id, None)
+        self.tasks.forget(row.stream_id)
         stream.log.close()
         _remove(self._log_folder(row.stream_id))
 

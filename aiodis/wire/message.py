@@ -15,12 +15,13 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationError,
     field_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUseDefault
 
-from aiodis.errors import AlreadyExistsError, NotFoundError, ServiceError
+from aiodis.errors import AlreadyExistsError, NotFoundError, ParameterError, ServiceError
 
 __all__ = [
     "Creation",
@@ -30,6 +31,7 @@ __all__ = [
     "Message",
     "Reply",
     "name_of",
+    "parameter_error",
     "spelled",
 ]
 
@@ -53,6 +55,15 @@ class Message(BaseModel):
     def body(self, fields: dict[str, Any]) -> bytes:
         """Encode the fields that the route leaves for the body."""
         return orjson.dumps(fields)
+
+    @classmethod
+    def shape(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Give the fields of what came, where `body` writes them in another shape.
+
+        Raises:
+            ValidationError: it has not that shape.
+        """
+        return given
 
 
 class Creation(Message):
@@ -122,6 +133,17 @@ def spelled(*names: str) -> FieldInfo:
 def name_of(maximum: int) -> Any:
     """Constrain a name to letters, digits, `_` and `-` (reference, chapters 5.1.1 and 5.2.1)."""
     return StringConstraints(min_length=1, max_length=maximum, pattern=r"^[A-Za-z0-9_-]+$")
+
+
+def parameter_error(operation: str, exc: ValidationError) -> ParameterError:
+    """Tell of the first thing that is wrong with an operation's parameters, or another value's."""
+    first = exc.errors(include_url=False, include_context=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "request"
+    value = "(missing)" if first["type"] == "missing" else first["input"]
+    if first["loc"][:1] == ("records",) or field.endswith("password"):
+        value = type(value)  # the value holds payloads, or is a secret
+    rule = first["msg"].removeprefix("Value error, ")
+    return ParameterError(operation, field, value, rule)
 
 
 def _digits(value: object) -> object:

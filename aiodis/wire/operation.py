@@ -34,8 +34,8 @@ import orjson
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from aiodis.errors import DecodeError, ParameterError
-from aiodis.wire.message import Message
+from aiodis.errors import DecodeError
+from aiodis.wire.message import Message, parameter_error
 
 __all__ = ["Caller", "Decodable", "Encodable", "Operation", "Parts", "Resource", "Source"]
 
@@ -99,7 +99,9 @@ class Operation(Generic[P, R]):
     the body as well. `status` is the one the service answers with when all is well.
     `always` are fields of the body that tell operations of one route apart, such as
     `{"action": "start"}`; the caller does not give them. `has_body` is for a DELETE
-    whose fields go into a JSON body all the same. `source` says where it is told of.
+    whose fields go into a JSON body all the same. `also_at` are paths that
+    only some of the vendor's clients use: a server answers there too. `source` says where
+    it is told of.
 
     Fields of the request that are excluded from it are for the client alone: they are
     neither sent nor read, such as `exist_ok`.
@@ -116,6 +118,7 @@ class Operation(Generic[P, R]):
         always: Mapping[str, str] = MappingProxyType({}),
         has_body: bool = False,
         source: Source = "documented",
+        also_at: tuple[str, ...] = (),
     ) -> None:
         self.method, self.path = route.split(" ")
         self.request: Any = request
@@ -125,6 +128,7 @@ class Operation(Generic[P, R]):
         self.always = always
         self.has_body: Final = has_body or self.method in {"POST", "PUT"}
         self.source: Source = source
+        self.also_at = also_at
         self.path_names: Final = tuple(re.findall(r"{(\w+)}", self.path))
         self.name = ""
 
@@ -172,17 +176,8 @@ class Operation(Generic[P, R]):
             # By the parameters' names only, so that an error names them, not the wire's spelling.
             request: Message = self.request.model_validate(kwargs, by_alias=False, by_name=True)
         except ValidationError as exc:
-            raise self._parameter_error(exc) from None
+            raise parameter_error(self.name, exc) from None
         return request
-
-    def _parameter_error(self, exc: ValidationError) -> ParameterError:
-        first = exc.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "request"
-        value = "(missing)" if first["type"] == "missing" else first["input"]
-        if first["loc"][:1] == ("records",):
-            value = type(value)  # the value holds payloads
-        rule = first["msg"].removeprefix("Value error, ")
-        return ParameterError(self.name, field, value, rule)
 
     def encode(self, request: Message, project_id: str) -> Parts:
         """Place the request's fields into path, query and body."""
@@ -217,7 +212,7 @@ class Operation(Generic[P, R]):
         given |= body or {}
         given |= {k: v for k, v in path.items() if k != "project_id"}
         given = {k: v for k, v in given.items() if k not in self.own_names}
-        request: Message = self.request.model_validate(given, extra="ignore")
+        request: Message = self.request.model_validate(self.request.shape(given), extra="ignore")
         return request
 
     def decode(self, body: bytes, *, status: int) -> R:

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from aiodis.api import Apps, Streams, Tags
+from aiodis.api import Apps, Streams, Tags, TransferTasks
 from aiodis.api.apps import App, AppList
 from aiodis.api.streams import Partition, StreamDescription, StreamInfo, StreamList
 from aiodis.api.tags import Match, Resources, TagFilter, TaggedResource
+from aiodis.api.transfer_tasks import TransferTask, TransferTaskList
 from aiodis.errors import AlreadyExistsError, NotFoundError, QuotaError, RequestTimeoutError
 
 
@@ -41,6 +42,12 @@ def streams(*names, more=False):
 
 def apps(*names, more=False):
     return AppList(apps=[App(app_name=name) for name in names], has_more_app=more)
+
+
+def tasks(*names, more=False):
+    return TransferTaskList(
+        tasks=[TransferTask(task_name=name) for name in names], has_more_tasks=more
+    )
 
 
 def description(*ids, more=False, status="RUNNING"):
@@ -92,6 +99,19 @@ class TestListAll:
         found = [app.app_name async for app in Apps(script).list_all(stream_name="s", page_size=2)]
         assert found == ["a", "b", "c", "d"]
         assert [asked.get("start_app_name") for asked in script.asked] == [None, "b", "c"]
+
+    async def test_every_page_starts_behind_the_last_task_of_the_one_before(self):
+        script = Script(tasks("a", "b", more=True), tasks("c"))
+        found = [t.task_name async for t in TransferTasks(script).list_all("s", page_size=2)]
+        assert found == ["a", "b", "c"]
+        assert script.asked == [
+            {"stream_name": "s", "limit": 2},
+            {"stream_name": "s", "limit": 2, "start_task_name": "b"},
+        ]
+
+    async def test_a_service_that_does_not_page_tasks_is_asked_once(self):
+        script = Script(TransferTaskList(tasks=[TransferTask(task_name="a")]))
+        assert [t.task_name async for t in TransferTasks(script).list_all("s")] == ["a"]
         assert {asked["stream_name"] for asked in script.asked} == {"s"}
 
     async def test_nothing_is_asked_beyond_what_is_used(self):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 import aiodis
+import aiodis.api.destinations
 import aiodis.observe
 import aiodis.observe.opentelemetry
 import aiodis.observe.prometheus
@@ -42,6 +43,7 @@ PAGES = [
 
 PUBLIC = (
     aiodis,
+    aiodis.api.destinations,
     aiodis.observe,
     aiodis.observe.opentelemetry,
     aiodis.observe.prometheus,

@@ -3,11 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from server_caller import Caller, calling
+from server_caller import START_MS, Caller, calling
 
 from aiodis.server import ManualClock
-
-START_MS = 1_700_000_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import aiohttp
 
 from aiodis.server import LocalDIS
 
+START_MS = 1_700_000_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
+
 
 class Caller:
     """Calls one server. Each call expects a status, and gives the parsed body, or None."""

@@ -112,6 +112,21 @@ PREPARED = [
     ("streams", {"stream_name": "s", "partition_count": 2, "tags": [{"key": "k"}]}),
     ("apps", {"app_name": "app"}),
     ("records", {"stream_name": "s", "records": [record()]}),
+    (
+        "streams/s/transfer-tasks",
+        {
+            "destination_type": "OBS",
+            "obs_destination_descriptor": {
+                "task_name": "task",
+                "agency_name": "a",
+                "deliver_time_interval": 30,
+                "obs_bucket_path": "bucket",
+                "consumer_strategy": "TRIM_HORIZON",
+                "partition_format": "yyyy",
+                "processing_schema": {"timestamp_name": "at", "timestamp_type": "Timestamp"},
+            },
+        },
+    ),
     ("apps/app/consumers", {"groupId": "app", "clientId": "c.1", "interestedStream": ["s"]}),
 ]
 

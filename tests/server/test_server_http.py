@@ -51,10 +51,11 @@ def test_details_of_a_refusal_stand_in_brackets():
 @pytest.mark.parametrize("row", OPERATIONS, ids=lambda row: row.name)
 @pytest.mark.parametrize("end", ["", "/", "?", "?&", "/?a=&b&c=1&"])
 async def test_each_route_is_there_with_and_without_its_last_slash(dis, row, end):
-    path = row.path.format_map(dict.fromkeys(row.path_names, "none"))
-    async with dis.session.request(row.method, path + end) as response:
-        assert response.status in {200, 400}
-        assert response.content_type == "application/json"
+    for path in (row.path, *row.also_at):
+        url = path.format_map(dict.fromkeys(row.path_names, "none")) + end
+        async with dis.session.request(row.method, url) as response:
+            assert response.status in {200, 400}
+            assert response.content_type == "application/json"
 
 
 async def test_an_unknown_route_is_404_with_the_four_keys(dis):

@@ -1,8 +1,7 @@
 """Monitoring: what each operation of the reference's chapter 5.6 does."""
 
 import pytest
-from conftest import START_MS
-from server_caller import calling, record
+from server_caller import START_MS, calling, record
 
 from aiodis.api.metrics import PartitionLabel, StreamLabel
 from aiodis.server import ManualClock

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from hypothesis import strategies as st
 
 from aiodis.api import OPERATIONS, Operation
+from aiodis.api.destinations import DESTINATIONS
 from aiodis.wire.codec_protobuf import ProtobufCodec
 from aiodis.wire.compression import compress
 from aiodis.wire.cursor import CursorContent, encode_cursor
@@ -38,6 +39,11 @@ RIGHT = {
     **dict.fromkeys(["sequence_number", "starting-sequence-number"], "0"),
     **dict.fromkeys(["start_time", "end_time"], NOW_MS // 1000),
     **dict.fromkeys(["task_name", "id"], "task"),
+    "agency_name": "agency",
+    "obs_bucket_path": "bucket",
+    "deliver_time_interval": 30,
+    "mrs_cluster_id": "f8123fa6-99f1-4ed9-83f4-c827c7277d41",
+    "mrs_hdfs_path": "/path",
     "partition-cursor": CURSORS[0],
     "principal_name": "a.*",
     "key": "k",
@@ -173,10 +179,19 @@ def nearly_right(draw, row: Operation) -> OddRequest:
     if row.method in {"GET", "DELETE"}:
         query = urlencode([(name, text_of(value)) for name, value in fields.items()])
         return OddRequest(row.method, place, query, draw(bodies_of(fields)), {})
+    if isinstance(fields.get("destination"), dict):
+        fields |= described(fields.pop("destination"))
     if draw(st.sampled_from([True] * 9 + [False])):
         fields |= row.always
     body, headers = draw(wired(fields, carries_records=row.name == "records.put"))
     return OddRequest(row.method, place, "", body, headers)
+
+
+def described(destination: dict[str, Any]) -> dict[str, Any]:
+    """A dump task's destination as the wire has it."""
+    kinds = DESTINATIONS.values()
+    kind = max(kinds, key=lambda kind: len(kind.model_fields.keys() & destination))
+    return {"destination_type": kind.word, kind.descriptor: destination}
 
 
 def text_of(value: Any) -> str:

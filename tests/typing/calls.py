@@ -25,6 +25,7 @@ from aiodis import (
 from aiodis.api import OPERATIONS, Streams
 from aiodis.api.apps import App, AppList, ConsumerState
 from aiodis.api.checkpoints import Checkpoint
+from aiodis.api.destinations import ObsDestination
 from aiodis.api.events import Event
 from aiodis.api.metrics import Series, SeriesList
 from aiodis.api.quotas import Quota
@@ -41,6 +42,7 @@ from aiodis.api.streams import (
     UpdateResult,
 )
 from aiodis.api.tags import Resources, TagFilter, TaggedResource
+from aiodis.api.transfer_tasks import TransferTask, TransferTaskDescription, TransferTaskList
 from aiodis.credentials import AccessKey, IAMPassword, StaticToken
 from aiodis.wire.codec import GetReply, PutReply
 from aiodis.wire.message import Empty
@@ -75,6 +77,17 @@ async def good_operations(dis: DISClient) -> None:
     assert_type(await dis.streams.describe_all("s"), StreamDescription)
     assert_type(await dis.streams.wait_until_running("s", timeout=5), StreamDescription)
     await dis.streams.wait_until_running("s", partition_count=8)
+
+    bucket = ObsDestination(
+        task_name="t", agency_name="a", deliver_time_interval=30, obs_bucket_path="bucket"
+    )
+    assert_type(await dis.transfer_tasks.create(stream_name="s", destination=bucket), Empty)
+    assert_type(await dis.transfer_tasks.list(stream_name="s"), TransferTaskList)
+    assert_type(
+        await dis.transfer_tasks.describe(stream_name="s", task_name="t"), TransferTaskDescription
+    )
+    assert_type(await dis.transfer_tasks.pause(stream_name="s", task_ids=["id"]), Empty)
+    assert_type(dis.transfer_tasks.list_all("s"), AsyncIterator[TransferTask])
 
     assert_type(await dis.apps.create(app_name="a"), Empty)
     await dis.apps.create(app_name="a", exist_ok=True)
@@ -156,6 +169,9 @@ async def bad_operations(dis: DISClient) -> None:
     await dis.streams.scale(stream_name="s", target_partition_count=1, exist_ok=True)  # pyright: ignore[reportCallIssue]
     await dis.quotas.get(type="app")  # pyright: ignore[reportCallIssue]
     await dis.events.create_subscription(name="n", topic_name="t", topic_type=2)  # pyright: ignore[reportArgumentType]
+    await dis.transfer_tasks.create(stream_name="s", destination="OBS")  # pyright: ignore[reportArgumentType]
+    await dis.transfer_tasks.start(stream_name="s", tasks=["id"])  # pyright: ignore[reportCallIssue]
+    ObsDestination(task_name="t", obs_bucket_path="bucket")  # pyright: ignore[reportCallIssue]
     await dis.apps.create(stream_name="a")  # pyright: ignore[reportCallIssue]
     await dis.checkpoints.commit(app_name="a", stream_name="s", partition_id="0", sequence_number=5)  # pyright: ignore[reportArgumentType]
     await dis.records.put(stream_name="s", records=[b"data"])  # pyright: ignore[reportArgumentType]

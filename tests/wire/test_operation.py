@@ -299,3 +299,21 @@ def test_fields_that_tell_operations_of_one_route_apart_are_sent_unasked():
     }
     assert start.is_meant({"name": "t", "action": "start"})
     assert not start.is_meant({"name": "t", "action": "stop"})
+
+
+def test_a_request_may_have_another_shape_on_the_wire_than_its_parameters():
+    class Boxed(Message):
+        name: str
+
+        def body(self, fields):
+            return json.dumps({"box": fields}).encode()
+
+        @classmethod
+        def shape(cls, given):
+            return {**given, **given["box"]}
+
+    row = Operation("POST /v2/{project_id}/boxes", Boxed, Empty)
+    row.name = "boxes.create"
+    body = json.loads(row.encode(row.build(name="n"), "p").body)
+    assert body == {"box": {"name": "n"}}
+    assert row.read({}, {}, body) == row.build(name="n")

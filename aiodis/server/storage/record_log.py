@@ -61,6 +61,8 @@ class RecordLog:
     def __init__(self, folder: Path | None, *, segment_bytes: int, sync_rolls: bool) -> None:
         self.recovery = Recovery()
         """What the start found."""
+        self.appends = 0
+        """How often records were appended since the start: tells whether there are new ones."""
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._sync_rolls = sync_rolls
@@ -120,6 +122,7 @@ class RecordLog:
         segment.append(frame)
         segment.newest_ms = time_ms
         self._index.add(rows, time_ms, segment.serial, payload_offsets(rows, offset))
+        self.appends += 1
 
     def next_sequence(self, partition: int) -> int:
         """Tell the sequence of the partition's next record; 0 for a new partition."""
@@ -135,6 +138,14 @@ class RecordLog:
         index = self._index.partition(partition)
         block = index.block_since(since_ms)
         return index.times[block] if block < len(index.times) else None
+
+    def arrival_of(self, partition: int, sequence: int) -> int | None:
+        """Tell when a record arrived, or the first kept after it; None where there is none yet."""
+        index = self._index.partition(partition)
+        block = max(index.block_of(sequence), 0)
+        if sequence >= index.next_sequence or block >= len(index.times):
+            return None
+        return index.times[block]
 
     def read(self, partition: int, sequence: int, *, max_bytes: int, max_records: int) -> Slice:
         """Read records from a sequence on.

@@ -410,3 +410,23 @@ def test_sync_runs_beside_appends_and_expiry(tmp_path):
     log.sync()
     assert not any(segment.dirty for segment in log._segments.values())
     log.close()
+
+
+def test_the_arrival_of_a_record_is_told_by_its_sequence(tmp_path):
+    folder = tmp_path / "stream"
+    for log in (RecordLog.open(None), RecordLog.open(folder)):
+        assert log.arrival_of(0, 0) is None
+        put(log, 0, 3, 100)
+        put(log, 1, 1, 150)
+        put(log, 0, 2, 200)
+        assert [log.arrival_of(0, n) for n in range(6)] == [100, 100, 100, 200, 200, None]
+        assert log.arrival_of(1, 0) == 150
+        assert log.appends == 3
+        log.close()
+    again = RecordLog.open(folder)
+    assert (again.arrival_of(0, 4), again.appends) == (200, 0)
+    again.expire(1000)
+    assert again.arrival_of(0, 0) is None  # all are gone
+    put(again, 0, 1, 300)
+    assert [again.arrival_of(0, n) for n in (0, 5, 6)] == [300, 300, None]
+    again.close()
