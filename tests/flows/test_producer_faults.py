@@ -129,7 +129,7 @@ async def streaming() -> AsyncIterator[tuple[LocalDIS, DISClient]]:
         server = await stack.enter_async_context(LocalDIS(limits=False))
         settings = server.client_settings | CLIENT
         dis = await stack.enter_async_context(DISClient(**settings))
-        await dis.streams.create(stream_name="events", partition_count=3)
+        await dis.streams.create(stream_name="events", partition_count=3, exist_ok=True)
         yield server, dis
 
 
@@ -285,7 +285,7 @@ async def kill_under_load(tmp_path, ordering: str, rounds: int, seed: int) -> No
         server.start()
         client = {**CLIENT, "request_timeout_ms": 2_000, "retry_backoff_max_ms": 200}
         async with DISClient(**server.client_settings, **client) as dis:
-            await dis.streams.create(stream_name="events", partition_count=3)
+            await dis.streams.create(stream_name="events", partition_count=3, exist_ok=True)
             async with dis.producer("events", ordering=ordering, **PRODUCER) as producer:
                 for _ in range(rounds):
                     sending = asyncio.create_task(load.send(producer))
