@@ -4,18 +4,25 @@
 """
 
 from aiodis.client import DISClient
-from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings, Static
+from aiodis.config import (
+    CheckpointStore,
+    ClientSettings,
+    ConsumerSettings,
+    ProducerSettings,
+    Static,
+)
 from aiodis.consumer import Consumer, ConsumerStats, DISGroup, Lag
 from aiodis.credentials import Credentials
 from aiodis.errors import *  # noqa: F403 - its __all__ is the drawn tree
 from aiodis.errors import __all__ as _errors
 from aiodis.producer import FlushReport, Producer, ProducerStats, Receipt
-from aiodis.record import Batch, ReceivedRecord, Record, RecordMetadata
+from aiodis.record import Batch, Fence, ReceivedRecord, Record, RecordMetadata
 
 __version__ = "0.1.0"
 
 __all__ = [  # noqa: PLE0604 - the errors are spelled once, in their own module
     "Batch",
+    "CheckpointStore",
     "ClientSettings",
     "Consumer",
     "ConsumerSettings",
@@ -23,6 +30,7 @@ __all__ = [  # noqa: PLE0604 - the errors are spelled once, in their own module
     "Credentials",
     "DISClient",
     "DISGroup",
+    "Fence",
     "FlushReport",
     "Lag",
     "Producer",

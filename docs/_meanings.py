@@ -77,7 +77,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         " never returned, hence the minimum.",
         "prefetch_batches": "Batches held per partition before its polling waits.",
         "prefetch_bytes": "Data held for all partitions together, and 200 bytes a record besides.",
-        "poll_min_ms": "The pause after a read that was less than half full. It doubles with each"
+        "poll_min_ms": "The pause after a read behind which no more is known. It doubles with each"
         " empty read.",
         "poll_max_ms": "Where that pause stops.",
         "cursor_max_age_ms": "The age at which a cursor is replaced. The service's limit is five"

@@ -241,7 +241,7 @@ class Following:
             if self._coordinator.follows_stream:
                 for pid, partition in fresh.items():
                     self._background.spawn(self._adopt({pid: partition}, None))
-            else:
+            elif fresh:
                 self._background.spawn(self._adopt(fresh, self.where.readable(partitions)))
 
     def _is_new(self, pid: str) -> bool:
@@ -260,10 +260,7 @@ class Following:
     ) -> None:
         """Begin with partitions that appeared; if that fails, the next look tries again."""
         try:
-            if readable is None:
-                readers = [await self._late(pid, partition) for pid, partition in fresh.items()]
-            else:
-                readers = await self._beginning.of_share(fresh, readable)
+            readers = await self._readers_of(fresh, readable)
             await self._begin([reader for reader in readers if self._may_begin(reader)])
         except DISError as exc:
             names = ", ".join(fresh)
@@ -276,10 +273,16 @@ class Following:
         finally:
             self._adopting.difference_update(fresh)
 
-    async def _late(self, pid: str, partition: Partition) -> Reader:
-        if known := self._shelf.readers.get(pid):
-            return await self._beginning.again(known, partition)
-        return await self._beginning.late(pid, partition)
+    async def _readers_of(
+        self, fresh: dict[str, Partition], readable: dict[str, Partition] | None
+    ) -> list[Reader]:
+        known = {pid: self._shelf.readers[pid] for pid in fresh if pid in self._shelf.readers}
+        readers = [await self._beginning.again(one, fresh[pid]) for pid, one in known.items()]
+        new = {pid: partition for pid, partition in fresh.items() if pid not in known}
+        if readable is None:
+            late = [await self._beginning.late(pid, partition) for pid, partition in new.items()]
+            return readers + late
+        return readers + await self._beginning.of_share(new, readable)
 
     def _may_begin(self, reader: Reader) -> bool:
         pid = reader.partition_id

@@ -208,6 +208,30 @@ async def test_an_assignment_that_cannot_be_begun_is_tried_again_soon():
         assert now() - before < 5
 
 
+async def test_a_look_at_the_partitions_alone_makes_nobody_ready():
+    consumer, _ = grouped(filled(1, 3), partition_refresh_ms=1000)
+    async with consumer:
+        with pytest.raises(TimeoutError):
+            await consumer.wait_ready(timeout=10)
+
+
+async def test_a_partition_that_expired_and_came_back_goes_on_where_it_was():
+    told = []
+    service = filled(1, 5)
+    consumer, script = grouped(service, partition_refresh_ms=1000, on_assigned=told.append)
+    async with consumer:
+        script.assign(P0)
+        await take(consumer, 4)
+        service.get_faults = [refusal("DIS.4319")]
+        await asyncio.sleep(5)
+        service.add(0, b"0-5")
+        assert await drain(consumer) == [b"0-4", b"0-5"]
+        consumer.pause()
+        await asyncio.sleep(60)
+        assert consumer._shelf.budget.free == consumer._shelf.budget.limit
+    assert told == [{P0}]
+
+
 # Revoked
 
 
