@@ -48,6 +48,9 @@ class CheckpointKeeper:
         Cancelled, some partitions may be committed and others not.
         """
         async with self._committing:
+            readers = list(readers)
+            for reader in readers:
+                reader.catch_up()
             due = [reader for reader in readers if reader.progress.due() is not None]
             if not due:
                 return []

@@ -27,6 +27,7 @@ class Reader:
         self.progress = Progress(position, committed)
         self.batches: deque[Batch] = deque()
         self._sizes: deque[int] = deque()
+        self._reset_to: int | None = None
         self.paused = False
         self.behind = False
         """Whether others have to be drained first (`partition_order="parent_first"`)."""
@@ -74,6 +75,8 @@ class Reader:
             following = rest[0].sequence_number
             batch = Batch(batch.partition_id, batch.records[:max_records], following)
         self.timestamp = batch.records[-1].timestamp
+        if self._reset_to is not None and batch.records[0].sequence_number >= self._reset_to:
+            self._reset_to = None
         self.progress.hand_out(batch.records[0].sequence_number, batch.next_sequence_number)
         return batch, size
 
@@ -89,6 +92,7 @@ class Reader:
     def seek(self, position: int) -> int:
         """Move elsewhere; give the bytes that were fetched for the old place."""
         self.moves += 1
+        self._reset_to = None
         self.progress.seek(position)
         dropped = self.unfetch()
         self.cursor.seek(position)
@@ -97,12 +101,19 @@ class Reader:
     def reset(self, position: int) -> None:
         """Fetch from elsewhere, since the place has left the partition.
 
-        What was fetched stays. The marks follow at once when nothing is with
-        the user or waits for him, else with the first record from there.
+        What was fetched stays. The marks follow when nothing is with the user, or
+        waits for him: with `catch_up`, or with the first record from there.
         """
         self.cursor.seek(position)
-        if not self.batches and self.progress.finished == self.progress.handed_out:
-            self.progress.seek(position)
+        self._reset_to = position
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Let the marks follow a reset, if all from before it is finished."""
+        is_settled = not self.batches and self.progress.finished == self.progress.handed_out
+        if self._reset_to is not None and is_settled and not self.busy:
+            self.progress.seek(self._reset_to)
+            self._reset_to = None
 
     def unfetch(self) -> int:
         """Drop what was fetched ahead, and give its bytes; it will be fetched again."""

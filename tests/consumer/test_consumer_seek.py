@@ -220,6 +220,23 @@ async def test_what_was_fetched_before_it_left_the_partition_is_still_handed_out
         assert await drain(consumer) == numbered(0, 10, first=3) + numbered(0, 25, first=20)
 
 
+async def test_a_reset_while_a_handler_works_is_committed_when_it_has_ended():
+    service = filled(1, 3)
+
+    async def handler(record):
+        await asyncio.sleep(20)
+
+    consumer = consumer_of(service)
+    running = asyncio.create_task(consumer.run(handler))
+    await asyncio.sleep(5)
+    service.oldest[0] = 9  # all is gone, and nothing new has come
+    service.stored[0].clear()
+    await asyncio.sleep(200)
+    assert service.checkpoints == {P0: 9}
+    await consumer.close()
+    await running
+
+
 # Pause
 
 
