@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmarks import suites
 from benchmarks.flow import main_job as main_job_flow
 from benchmarks.processes import BenchmarkError
-from benchmarks.run import Options
+from benchmarks.run import Options, Output
 
 app = typer.Typer(
     help="Whole flows of aiodis on real input, and what its work costs beside its peers'.",
@@ -105,6 +105,16 @@ def _peers(text: str) -> tuple[str, ...]:
     return names
 
 
+def _vary(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(",")) if text else ()
+    if unknown := [name for name in names if name not in suites.VARIATIONS]:
+        raise typer.BadParameter(
+            f"{unknown[0]!r} is not varied; there are: {', '.join(suites.VARIATIONS)}",
+            param_hint="--vary",
+        )
+    return names
+
+
 Sizes = Annotated[str, typer.Option(help="Bytes of a record, with commas between them.")]
 Batch = Annotated[int, typer.Option(min=1, max=10_000, help="Records a request.")]
 Fetch = Annotated[int, typer.Option(min=1, max=10_000, help="Records an answer, in 1 MiB.")]
@@ -114,7 +124,27 @@ Seconds = Annotated[
     float | None,
     typer.Option(min=0.01, help="CPU seconds of each measurement; 2, or 0.2 with --quick."),
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write all figures to this file, or into a folder of baselines."),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot", help="Draw a picture (.png) and a page that needs nothing else (.html)."
+    ),
+]
+Against = Annotated[
+    Path | None,
+    typer.Option("--against", help="Compare with an earlier result, or a folder of baselines."),
+]
+Vary = Annotated[
+    str,
+    typer.Option(
+        help="Go through the values of settings instead, with commas between them: "
+        + ", ".join(suites.VARIATIONS)
+    ),
+]
 Quick = Annotated[bool, typer.Option("--quick", help="Short and rough, to see that it runs.")]
 WireForm = Annotated[Wire, typer.Option(help="The form on the wire.")]
 EventLoop = Annotated[Loop, typer.Option(help="The event loop.")]
@@ -139,10 +169,13 @@ def put(
     auth: Way = Auth.AKSK,
     wire: WireForm = Wire.JSON,
     compression: Annotated[Compression, typer.Option(help="Of requests.")] = Compression.NONE,
+    vary: Vary = "",
     ordering: Annotated[Ordering, typer.Option(help="What is kept in order.")] = Ordering.PARTITION,
     loop: EventLoop = Loop.ASYNCIO,
     tls: TLS = True,
     json: Json = None,
+    plot: Plot = None,
+    against: Against = None,
     quick: Quick = False,
 ) -> None:
     """Say what a record costs: CPU of the client, all promises on, against a canned answerer.
@@ -161,10 +194,11 @@ def put(
         ordering=ordering,
         loop=loop,
         tls=tls,
-        json=json,
+        output=Output(json, plot, against),
     )
+    settings = _vary(vary)
     limits = ("off", "fixed") if rate_limit is RateLimit.BOTH else (rate_limit.value,)
-    _run(lambda console: suites.put(options, limits, console))
+    _run(lambda console: suites.put(options, limits, settings, console))
 
 
 @app.command()
@@ -176,9 +210,12 @@ def get(
     seconds: Seconds = None,
     auth: Way = Auth.AKSK,
     wire: WireForm = Wire.JSON,
+    vary: Vary = "",
     loop: EventLoop = Loop.ASYNCIO,
     tls: TLS = True,
     json: Json = None,
+    plot: Plot = None,
+    against: Against = None,
     quick: Quick = False,
 ) -> None:
     """Say what a record costs to read, in batches and with `async for`, from a canned backlog."""
@@ -192,9 +229,10 @@ def get(
         wire=wire,
         loop=loop,
         tls=tls,
-        json=json,
+        output=Output(json, plot, against),
     )
-    _run(lambda console: suites.get(options, console))
+    settings = _vary(vary)
+    _run(lambda console: suites.get(options, settings, console))
 
 
 @app.command()
@@ -206,14 +244,17 @@ def peers(
     partitions: Partitions = 50,
     rounds: Rounds = None,
     seconds: Seconds = None,
-    against: Annotated[
+    names: Annotated[
         str | None,
         typer.Option(
-            "--peers", help="v3_sync, v2, floor, with commas between; all, or not v2 with --quick."
+            "--peers",
+            help=f"{', '.join(suites.PEERS)}, with commas between; all, or two with --quick.",
         ),
     ] = None,
     tls: TLS = True,
     json: Json = None,
+    plot: Plot = None,
+    against: Against = None,
     quick: Quick = False,
 ) -> None:
     """Put and get the same records with aiodis, the vendor's SDKs and the floor, interleaved.
@@ -229,12 +270,12 @@ def peers(
         rounds=rounds or (1 if quick else 5),
         seconds=seconds or (0.2 if quick else 2.0),
         tls=tls,
-        json=json,
+        output=Output(json, plot, against),
     )
-    if against is None and quick:
-        against = "v3_sync,floor"
-    names = None if against is None else _peers(against)
-    _run(lambda console: suites.peers(options, work.works, names, console))
+    if names is None and quick:
+        names = "v3_sync,floor"
+    chosen = None if names is None else _peers(names)
+    _run(lambda console: suites.peers(options, work.works, chosen, console))
 
 
 @app.command()
@@ -248,6 +289,8 @@ def floor(
     loop: EventLoop = Loop.ASYNCIO,
     tls: TLS = True,
     json: Json = None,
+    plot: Plot = None,
+    against: Against = None,
     quick: Quick = False,
 ) -> None:
     """Say what no client can go below: asyncio's TLS, SHA-256 and base64 of the same bytes."""
@@ -259,7 +302,7 @@ def floor(
         seconds=seconds or (0.2 if quick else 2.0),
         loop=loop,
         tls=tls,
-        json=json,
+        output=Output(json, plot, against),
     )
     _run(lambda console: suites.floor(options, work.works, console))
 
@@ -278,6 +321,8 @@ def paced(
     loop: EventLoop = Loop.ASYNCIO,
     tls: TLS = True,
     json: Json = None,
+    plot: Plot = None,
+    against: Against = None,
     quick: Quick = False,
 ) -> None:
     """Put or get at a steady rate with pacing on: latency, and the share of a core.
@@ -294,7 +339,7 @@ def paced(
         seconds=seconds or (1.0 if quick else 20.0),
         loop=loop,
         tls=tls,
-        json=json,
+        output=Output(json, plot, against),
     )
     _run(lambda console: suites.paced(options, work, rate, sample, console))
 
@@ -331,4 +376,5 @@ def _run(suite: Callable[[Console], None]) -> None:
         raise typer.Exit(130) from None
 
 
-app(prog_name="python -m benchmarks")
+if __name__ == "__main__":
+    app(prog_name="python -m benchmarks")

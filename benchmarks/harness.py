@@ -1,7 +1,6 @@
 """Rounds: each contestant once a round, in turn, each in a fresh interpreter; then medians."""
 
 import contextlib
-import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.environment import Environment, load_average
+from benchmarks.figures import Chart, Measure, Spread
 from benchmarks.job import Job, Measured
-from benchmarks.processes import Answerer, BenchmarkError, Counts, measure
+from benchmarks.processes import BenchmarkError, Counts, Service, measure
 
 __all__ = [
     "Contestant",
     "Result",
     "Round",
-    "Spread",
+    "cost_chart",
+    "costs",
     "disturbed",
     "document",
     "ratio",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 _SATURATED: Final = 0.9
+# In a shorter round the answerer's first answers, and what it still has to answer, weigh too much.
+_TELLING_S: Final = 0.5
 _DISTURBED: Final = 0.05
 
 
@@ -59,28 +62,6 @@ class Round:
     def answerer_share(self) -> float:
         """The share of its core that the answerer took: near 1, it held the client up."""
         return self.answerer.cpu_s / self.measured.wall_s
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Several rounds' values of one figure."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """Take the median, the least and the greatest."""
-        return cls(statistics.median(values), min(values), max(values))
-
-    def to_dict(self, digits: int = 3) -> dict[str, float]:
-        """Give it for JSON."""
-        return {
-            "median": round(self.median, digits),
-            "min": round(self.low, digits),
-            "max": round(self.high, digits),
-        }
 
 
 @dataclass(frozen=True)
@@ -139,7 +120,10 @@ def ratio(above: Result, below: Result) -> Spread:
 
 
 def run_rounds(
-    contestants: Sequence[Contestant], answerer: Answerer, rounds: int, console: Console
+    contestants: Sequence[Contestant],
+    service_of: Callable[[Contestant], Service],
+    rounds: int,
+    console: Console,
 ) -> list[Result]:
     """Run all contestants, interleaved; who begins changes from round to round.
 
@@ -153,7 +137,8 @@ def run_rounds(
                 index = (place + number) % len(contestants)
                 each = contestants[index]
                 advance(f"round {number + 1}: {each.case} {each.name}")
-                found[index].append(Round(*measure(each.job, answerer, each.python)))
+                service = service_of(each)
+                found[index].append(Round(*measure(service.tell(each.job), service, each.python)))
     return [Result(each, found[index]) for index, each in enumerate(contestants)]
 
 
@@ -163,8 +148,25 @@ def saturated(results: Sequence[Result]) -> list[str]:
         f"{each.contestant.case} {each.contestant.name}: the answerer took "
         f"{each.answerer_share:.0%} of its core"
         for each in results
-        if each.answerer_share > _SATURATED
+        if each.answerer_share > _SATURATED and each.rounds[0].measured.wall_s > _TELLING_S
     ]
+
+
+def costs(results: Sequence[Result]) -> dict[str, Measure]:
+    """Give what a record costs each, to compare with another run."""
+    return {
+        f"{each.contestant.case} {each.contestant.name}": Measure("µs CPU/record", each.cost)
+        for each in results
+    }
+
+
+def cost_chart(results: Sequence[Result]) -> Chart:
+    """Show what a record costs each."""
+    series: dict[str, list[tuple[str, float]]] = {}
+    for each in results:
+        point = each.contestant.case, each.cost.median
+        series.setdefault(each.contestant.name, []).append(point)
+    return Chart("The client's CPU per record", "bars", "case", "µs", series)
 
 
 def document(

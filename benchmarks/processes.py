@@ -1,6 +1,7 @@
 """The harness's two kinds of child processes: the answerer, and one for each measurement."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,12 +11,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import IO, Final, Protocol, Self
 
 from benchmarks.environment import Cores
 from benchmarks.job import Job, Measured
 
-__all__ = ["Answerer", "BenchmarkError", "Counts", "measure"]
+__all__ = ["Answerer", "BenchmarkError", "Counts", "Service", "measure"]
 
 _ROOT: Final = Path(__file__).parent.parent
 _GRACE_S: Final = 60
@@ -39,6 +40,19 @@ class Counts:
             self.records - other.records,
             self.cpu_s - other.cpu_s,
         )
+
+
+class Service(Protocol):
+    """What clients are measured against: a process of ours."""
+
+    def tell(self, job: Job) -> Job:
+        """Give a job that knows where the service is."""
+
+    def counts(self) -> Counts:
+        """Ask what it has answered so far."""
+
+    def check(self, measured: Measured, counts: Counts) -> None:
+        """See that both sides counted the same."""
 
 
 class Answerer:
@@ -65,30 +79,41 @@ class Answerer:
             with _child(sys.executable, arguments) as child:
                 yield cls(child, ca_file)
 
+    def tell(self, job: Job) -> Job:
+        """Give a job that knows where the answerer is."""
+        ca_file = str(self.ca_file) if self.ca_file else None
+        return dataclasses.replace(job, endpoint=self.endpoint, ca_file=ca_file)
+
     def counts(self) -> Counts:
         """Ask what it has answered so far."""
         self._child.tell("counts")
         return Counts(**json.loads(self._child.hear()))
 
+    def check(self, measured: Measured, counts: Counts) -> None:
+        """See that the client delivered what was answered, but for what it read ahead."""
+        if abs(counts.records - measured.records) > measured.slack:
+            raise BenchmarkError(
+                f"{measured.records} records delivered, but the answerer counted {counts.records}"
+            )
 
-def measure(job: Job, answerer: Answerer, python: str = sys.executable) -> tuple[Measured, Counts]:
-    """Run a job in a fresh interpreter; give what it measured, and the answerer's part.
+
+def measure(job: Job, service: Service, python: str = sys.executable) -> tuple[Measured, Counts]:
+    """Run a job in a fresh interpreter; give what it measured, and the service's part.
 
     Raises:
-        BenchmarkError: it failed, or the answerer counted other records than the client.
+        BenchmarkError: it failed, or the service counted other records than the client.
     """
     with _child(python, ["benchmarks.child"], job.seconds * 20 + _GRACE_S) as child:
         child.tell(job.to_json())
         child.hear()  # the warm-up is over
-        before = answerer.counts()
+        before = service.counts()
         child.tell("go")
         measured = Measured.read(child.hear())
-        counts = answerer.counts() - before
-    if abs(counts.records - measured.records) > measured.slack:
-        raise BenchmarkError(
-            f"{job.client}: {measured.records} records delivered, "
-            f"but the answerer counted {counts.records}"
-        )
+        counts = service.counts() - before
+    try:
+        service.check(measured, counts)
+    except BenchmarkError as exc:
+        raise BenchmarkError(f"{job.client}: {exc}") from None
     return measured, counts
 
 

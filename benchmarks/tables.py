@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
-from benchmarks.harness import Result, Spread
+from benchmarks.baseline import Change
+from benchmarks.figures import Spread
+from benchmarks.harness import Result
 
-__all__ = ["cost_table", "paced_table", "ratio_table"]
+__all__ = ["change_table", "cost_table", "paced_table", "ratio_table"]
 
 
 def cost_table(results: Sequence[Result]) -> Table:
@@ -61,6 +63,24 @@ def paced_table(results: Sequence[Result]) -> Table:
                 f"{measured.cpu_s / measured.wall_s:.1%}",
                 *(f"{latency[name]:,.1f}" if latency else "" for name in percentiles),
             )
+    return table
+
+
+def change_table(changes: Sequence[Change], commit: str) -> Table:
+    """Show what has changed since a baseline."""
+    table = Table(title=f"Against the baseline of {commit}", box=box.SIMPLE)
+    table.add_column("what")
+    for name in ("then", "now", "change", "unit", ""):
+        table.add_column(name, justify="right")
+    for each in changes:
+        table.add_row(
+            each.name,
+            f"{each.then:,.4g}",
+            f"{each.now:,.4g}",
+            f"{each.percent:+.1f}%",
+            each.unit,
+            "" if each.verdict == "same" else each.verdict,
+        )
     return table
 
 
