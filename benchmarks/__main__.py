@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import suites
+from benchmarks import live as live_suite
+from benchmarks import suites, whole
 from benchmarks.flow import main_job as main_job_flow
 from benchmarks.processes import BenchmarkError
 from benchmarks.run import Options, Output
@@ -93,6 +94,26 @@ def _sizes(text: str) -> tuple[int, ...]:
     if not all(1 <= size <= _MIB for size in sizes):
         raise typer.BadParameter(f"a record has 1 to {_MIB} bytes", param_hint="--sizes")
     return sizes
+
+
+def _one_size(text: str, least: int = 1) -> tuple[int, ...]:
+    sizes = _sizes(text)
+    if len(sizes) != 1 or sizes[0] < least:
+        raise typer.BadParameter(f"one size, at least {least}", param_hint="--sizes")
+    return sizes
+
+
+def _numbers(text: str, option: str, least: int) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < least:
+        raise typer.BadParameter(
+            f"{text!r} is not whole numbers from {least} on, with commas between them",
+            param_hint=option,
+        )
+    return numbers
 
 
 def _peers(text: str) -> tuple[str, ...]:
@@ -342,6 +363,190 @@ def paced(
         output=Output(json, plot, against),
     )
     _run(lambda console: suites.paced(options, work, rate, sample, console))
+
+
+@app.command()
+def latency(
+    rates: Annotated[str, typer.Option(help="Records a second, with commas between them.")] = (
+        "1000,5000"
+    ),
+    service_ms: Annotated[
+        str, typer.Option(help="What the service's answers take longer; with commas.")
+    ] = "5,20,80",
+    sizes: Sizes = "1024",
+    partitions: Partitions = 10,
+    rounds: Rounds = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds of load; 10, or 1 with --quick.")
+    ] = None,
+    loop: EventLoop = Loop.ASYNCIO,
+    tls: TLS = True,
+    json: Json = None,
+    plot: Plot = None,
+    against: Against = None,
+    quick: Quick = False,
+) -> None:
+    """Say how late receipts and handlers are under a load that keeps its timetable.
+
+    An embedded DIS answers, with so much latency. Times run from when a record was due,
+    so that what waits behind a stall counts as well. With --quick it is one rate, once.
+    """
+    options = Options(
+        sizes=_one_size(sizes, least=16),
+        partitions=partitions,
+        rounds=rounds or 1,
+        seconds=seconds or (1.0 if quick else 10.0),
+        loop=loop,
+        tls=tls,
+        output=Output(json, plot, against),
+    )
+    loads, delays = _numbers(rates, "--rates", 1), _numbers(service_ms, "--service-ms", 0)
+    _run(lambda console: whole.latency(options, loads[:1] if quick else loads, delays, console))
+
+
+@app.command()
+def account(
+    processes: Annotated[
+        str, typer.Option(help="How many processes share it, with commas between them.")
+    ] = "1,4",
+    rate: Annotated[
+        int | None, typer.Option(min=1, help="Records a second to put; 1,000 a partition.")
+    ] = None,
+    sizes: Sizes = "1024",
+    partitions: Annotated[int, typer.Option(min=1, max=50, help="Partitions (COMMON).")] = 50,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.5, help="Seconds of writing; 15, or 2 with --quick.")
+    ] = None,
+    loop: EventLoop = Loop.ASYNCIO,
+    tls: TLS = True,
+    json: Json = None,
+    plot: Plot = None,
+    against: Against = None,
+    quick: Quick = False,
+) -> None:
+    """Write and read a whole default account, 50 partitions at their limits, on one core.
+
+    An embedded DIS with its limits on answers: the share of a core, what was throttled, how
+    fair the partitions were served, and how several processes that know nothing of each
+    other share the limits. Each reads a fixed part of the partitions.
+    """
+    options = Options(
+        sizes=_one_size(sizes),
+        partitions=partitions,
+        rounds=1,
+        seconds=seconds or (2.0 if quick else 15.0),
+        loop=loop,
+        tls=tls,
+        output=Output(json, plot, against),
+    )
+    counts = _numbers(processes, "--processes", 1)
+    _run(lambda console: whole.account(options, counts, rate or 1_000 * partitions, console))
+
+
+@app.command()
+def memory(
+    rate: Annotated[int, typer.Option(min=1, help="Records a second.")] = 10_000,
+    sizes: Sizes = "1024",
+    partitions: Partitions = 10,
+    buffer_mb: Annotated[int, typer.Option(min=1, help="The producer's buffer, in MiB.")] = 64,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.3, help="Seconds in all, a third each; 45, or 3 with --quick."),
+    ] = None,
+    loop: EventLoop = Loop.ASYNCIO,
+    tls: TLS = True,
+    json: Json = None,
+    plot: Plot = None,
+    against: Against = None,
+    quick: Quick = False,
+) -> None:
+    """Follow a client's memory under load, while the service stands still, and afterwards.
+
+    An embedded DIS answers, and is stopped for a third of the time. What it missed is sent
+    when it goes on.
+    """
+    options = Options(
+        sizes=_one_size(sizes),
+        partitions=partitions,
+        rounds=1,
+        seconds=seconds or (3.0 if quick else 45.0),
+        loop=loop,
+        tls=tls,
+        output=Output(json, plot, against),
+    )
+    _run(lambda console: whole.memory(options, rate, buffer_mb * 1024 * 1024, console))
+
+
+@app.command()
+def server(
+    sizes: Sizes = "1024",
+    partitions: Annotated[int, typer.Option(min=1, max=50, help="Partitions.")] = 50,
+    gigabytes: Annotated[
+        float | None,
+        typer.Option(min=0.25, help="What passes through it; 10, or 0.25 with --quick."),
+    ] = None,
+    rounds: Rounds = None,
+    seconds: Seconds = None,
+    tls: Annotated[bool, typer.Option("--tls/--no-tls", help="HTTPS, or plain HTTP.")] = False,
+    json: Json = None,
+    plot: Plot = None,
+    against: Against = None,
+    quick: Quick = False,
+) -> None:
+    """Say what a record costs the embedded DIS, and how its memory goes as gigabytes pass.
+
+    Its data is on disk, its limits are off, signatures are verified. For the memory its clock
+    is moved by hand, so that it keeps one gigabyte.
+    """
+    options = Options(
+        sizes=_one_size(sizes),
+        partitions=partitions,
+        rounds=rounds or (1 if quick else 5),
+        seconds=seconds or (0.2 if quick else 2.0),
+        tls=tls,
+        output=Output(json, plot, against),
+    )
+    passing = gigabytes or (0.25 if quick else 10.0)
+    _run(lambda console: whole.server(options, passing, console))
+
+
+@app.command()
+def live(
+    stream: Annotated[str, typer.Option(help="A stream that is there, best one for this only.")],
+    rate: Annotated[int, typer.Option(min=1, help="Records a second.")] = 200,
+    sizes: Sizes = "1024",
+    cap_mb: Annotated[float, typer.Option(min=0, help="Megabytes to send at most.")] = 20.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    rounds: Rounds = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds of load; 20, or 1 with --quick.")
+    ] = None,
+    loop: EventLoop = Loop.ASYNCIO,
+    json: Json = None,
+    plot: Plot = None,
+    against: Against = None,
+    quick: Quick = False,
+) -> None:
+    """Measure a real endpoint with your own credentials, which are read from the environment.
+
+    It says what it will send, and asks. Nothing is created or deleted, but an app
+    named aiodis-bench for the reader's place.
+    """
+    options = Options(
+        sizes=_one_size(sizes, least=16),
+        rounds=rounds or 1,
+        seconds=seconds or (1.0 if quick else 20.0),
+        loop=loop,
+        output=Output(json, plot, against),
+    )
+
+    def agreed(console: Console) -> None:
+        print(live_suite.plan(options, stream, rate, cap_mb), file=sys.stderr)
+        if not yes and not typer.confirm("Go on?", err=True):
+            raise BenchmarkError("nothing was sent")
+        live_suite.live(options, stream, rate, cap_mb, console)
+
+    _run(agreed)
 
 
 @app.command()

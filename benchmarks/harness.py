@@ -27,6 +27,7 @@ __all__ = [
     "ratio",
     "run_rounds",
     "saturated",
+    "steps",
     "write_json",
 ]
 
@@ -131,7 +132,7 @@ def run_rounds(
         BenchmarkError: one of them failed.
     """
     found: dict[int, list[Round]] = {index: [] for index in range(len(contestants))}
-    with _progress(console, rounds * len(contestants)) as advance:
+    with steps(console, rounds * len(contestants)) as advance:
         for number in range(rounds):
             for place in range(len(contestants)):
                 index = (place + number) % len(contestants)
@@ -215,7 +216,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
+def steps(console: Console, total: int) -> Iterator[Callable[[str], None]]:
     """Show a bar on a terminal, and a line for each step elsewhere."""
     columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn())
     with Progress(

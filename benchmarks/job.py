@@ -6,6 +6,7 @@ everything else.
 
 import dataclasses
 import json
+import os
 import random
 import string
 import sys
@@ -26,6 +27,7 @@ __all__ = [
     "Meter",
     "backlog_of",
     "payloads",
+    "resident_bytes",
 ]
 
 STREAM: Final = "bench"
@@ -87,6 +89,14 @@ class Job:
     sample: int = 1
     ca_file: str | None = None
     core: int | None = None
+    stream: str = STREAM
+    app: str = "bench"
+    count: int = 0
+    """Records to write, of work that ends by them."""
+    member: int = 0
+    members: int = 0
+    """How many processes share `stream`, of which this is `member`; 0 reads the canned backlog."""
+    buffer_memory: int = 0
 
     @classmethod
     def read(cls, line: str) -> Self:
@@ -143,7 +153,11 @@ class Measured:
 
     def to_json(self) -> str:
         """Write it as one line."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it for JSON."""
+        return dataclasses.asdict(self)
 
 
 class Meter:
@@ -212,6 +226,15 @@ class _Usage:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         unit = 1 if sys.platform == "darwin" else 1024
         return cls(usage.ru_utime, usage.ru_stime, usage.ru_maxrss * unit, _waited_s())
+
+
+def resident_bytes() -> int:
+    """Ask Linux how much memory this process has now; 0 elsewhere."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _waited_s() -> float:

@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Protocol, Self
@@ -16,7 +17,15 @@ from typing import IO, Final, Protocol, Self
 from benchmarks.environment import Cores
 from benchmarks.job import Job, Measured
 
-__all__ = ["Answerer", "BenchmarkError", "Counts", "Service", "measure"]
+__all__ = [
+    "Answerer",
+    "BenchmarkError",
+    "Counts",
+    "Embedded",
+    "Service",
+    "measure",
+    "measure_together",
+]
 
 _ROOT: Final = Path(__file__).parent.parent
 _GRACE_S: Final = 60
@@ -97,24 +106,130 @@ class Answerer:
             )
 
 
+class Embedded:
+    """An embedded DIS, running. Made by `Embedded.start`."""
+
+    def __init__(self, child: "_Child", ca_file: Path | None) -> None:
+        self._child = child
+        self.ca_file = ca_file
+        self.endpoint = child.hear().strip()
+
+    @classmethod
+    @contextlib.contextmanager
+    def start(
+        cls,
+        cores: Cores,
+        *,
+        tls: bool,
+        in_memory: bool = False,
+        limits: bool = True,
+        latency_ms: float = 0,
+        by_hand: bool = False,
+    ) -> Iterator[Self]:
+        """Start it on a fresh data folder, and end it with the context.
+
+        `latency_ms` is what its answers about records take longer. With `by_hand` its
+        clock stands still until `advance`, and it asks nobody for credentials.
+        """
+        with tempfile.TemporaryDirectory(prefix="aiodis-bench-") as name:
+            folder = Path(name)
+            arguments = ["benchmarks.embedded", "--latency-ms", str(latency_ms)]
+            if not in_memory:
+                arguments += ["--data", str(folder / "data")]
+            if cores.answerer is not None:
+                arguments += ["--core", str(cores.answerer)]
+            if not limits:
+                arguments.append("--no-limits")
+            if by_hand:
+                arguments.append("--by-hand")
+            ca_file = None
+            if tls:
+                ca_file, certificate = _certificates(folder)
+                arguments += ["--certificate", str(certificate)]
+            with _child(sys.executable, arguments) as child:
+                yield cls(child, ca_file)
+
+    def tell(self, job: Job) -> Job:
+        """Give a job that knows where the server is."""
+        ca_file = str(self.ca_file) if self.ca_file else None
+        return dataclasses.replace(job, endpoint=self.endpoint, ca_file=ca_file)
+
+    def counts(self) -> Counts:
+        """Ask for its CPU time; it counts no records."""
+        return Counts(0, 0, self._ask("counts")["cpu_s"])
+
+    def check(self, measured: Measured, counts: Counts) -> None:
+        """Believe the client."""
+
+    def resident_bytes(self) -> int:
+        """Ask how much memory it has; 0 where the system does not tell."""
+        return int(self._ask("counts")["rss_bytes"])
+
+    def advance(self, hours: float) -> None:
+        """Move its clock, which is moved by hand."""
+        self._ask(f"advance {hours}")
+
+    def stall(self) -> None:
+        """Let it stand still."""
+        self._child.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._child.signal(signal.SIGCONT)
+
+    def _ask(self, line: str) -> dict[str, float]:
+        self._child.tell(line)
+        found: dict[str, float] = json.loads(self._child.hear())
+        return found
+
+
+Meanwhile = Sequence[tuple[float, Callable[[], None]]]
+"""What to do how many seconds after the watch started."""
+
+
 def measure(job: Job, service: Service, python: str = sys.executable) -> tuple[Measured, Counts]:
     """Run a job in a fresh interpreter; give what it measured, and the service's part.
 
     Raises:
         BenchmarkError: it failed, or the service counted other records than the client.
     """
-    with _child(python, ["benchmarks.child"], job.seconds * 20 + _GRACE_S) as child:
-        child.tell(job.to_json())
-        child.hear()  # the warm-up is over
-        before = service.counts()
-        child.tell("go")
-        measured = Measured.read(child.hear())
-        counts = service.counts() - before
-    try:
-        service.check(measured, counts)
-    except BenchmarkError as exc:
-        raise BenchmarkError(f"{job.client}: {exc}") from None
+    (measured,), counts = measure_together([job], service, python)
     return measured, counts
+
+
+def measure_together(
+    jobs: Sequence[Job],
+    service: Service,
+    python: str = sys.executable,
+    meanwhile: Meanwhile = (),
+) -> tuple[list[Measured], Counts]:
+    """Run jobs at the same time, each in a fresh interpreter. For the rest see `measure`."""
+    with contextlib.ExitStack() as stack:
+        children = [
+            stack.enter_context(_child(python, ["benchmarks.child"], job.seconds * 20 + _GRACE_S))
+            for job in jobs
+        ]
+        for child, job in zip(children, jobs, strict=True):
+            child.tell(job.to_json())
+        for child in children:
+            child.hear()  # the warm-up is over
+        before = service.counts()
+        for child in children:
+            child.tell("go")
+        timers = [threading.Timer(seconds, act) for seconds, act in meanwhile]
+        for timer in timers:
+            stack.callback(timer.cancel)
+            timer.start()
+        found = [Measured.read(child.hear()) for child in children]
+        for timer in timers:
+            timer.join()
+        counts = service.counts() - before
+    for job, measured in zip(jobs, found, strict=True):
+        try:
+            service.check(measured, counts)
+        except BenchmarkError as exc:
+            raise BenchmarkError(f"{job.client}: {exc}") from None
+    return found, counts
 
 
 def _certificates(folder: Path) -> tuple[Path, Path]:
@@ -152,6 +267,9 @@ class _Child:
         if not line:
             raise self._failure()
         return line
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
 
     def _failure(self) -> BenchmarkError:
         status = self._process.wait()

@@ -127,21 +127,25 @@ class Run:
         **changes: Any,
     ) -> Contestant:
         """Describe one; the answerer is not there yet, so its address comes later."""
-        options = dataclasses.replace(
-            self._options, **{name: changes.pop(name) for name in _OPTIONS & changes.keys()}
-        )
         module, function = _MODULES.get((client, work), (client, work))
-        if work.endswith("get"):
-            batch = min(options.fetch, _FETCH_BYTES // size)
-        else:
-            batch = min(options.batch, limits_of("COMMON").request_bytes // size)
+        limit = _FETCH_BYTES if work.endswith("get") else limits_of("COMMON").request_bytes
+        job = self.job(module, function, size, **changes)
+        records = changes.get("fetch", self._options.fetch) if work.endswith("get") else job.batch
+        job = dataclasses.replace(job, batch=max(1, min(records, limit // size)))
+        contestant = Contestant(f"{work}_{size}", name or client, job)
+        return dataclasses.replace(contestant, python=python) if python else contestant
+
+    def job(self, module: str, function: str, size: int, **changes: Any) -> Job:
+        """Describe what a child does, by the options and what differs from them."""
+        chosen = {name: changes.pop(name) for name in _OPTIONS & changes.keys()}
+        options = dataclasses.replace(self._options, **chosen)
         job = Job(
             client=module,
             work=function,
             endpoint="",
             size=size,
             keys=balanced_keys(options.partitions),
-            batch=max(1, batch),
+            batch=options.batch,
             partitions=options.partitions,
             seconds=options.seconds,
             auth=options.auth,
@@ -151,9 +155,7 @@ class Run:
             loop=options.loop,
             core=self.cores.client,
         )
-        job = dataclasses.replace(job, **changes)
-        contestant = Contestant(f"{work}_{size}", name or client, job)
-        return dataclasses.replace(contestant, python=python) if python else contestant
+        return dataclasses.replace(job, **changes)
 
     def measure(self, contestants: Sequence[Contestant]) -> list[Result]:
         """Start an answerer for each number of partitions, and run all rounds against them."""

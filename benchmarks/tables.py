@@ -1,15 +1,23 @@
 """Results as tables for people."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from rich import box
 from rich.table import Table
 
 from benchmarks.baseline import Change
-from benchmarks.figures import Spread
+from benchmarks.figures import Measure, Spread
 from benchmarks.harness import Result
 
-__all__ = ["change_table", "cost_table", "paced_table", "ratio_table"]
+__all__ = [
+    "change_table",
+    "cost_table",
+    "figure_table",
+    "latency_table",
+    "paced_table",
+    "ratio_table",
+]
 
 
 def cost_table(results: Sequence[Result]) -> Table:
@@ -66,6 +74,38 @@ def paced_table(results: Sequence[Result]) -> Table:
     return table
 
 
+def latency_table(results: Sequence[Result]) -> Table:
+    """Show how late receipts and handlers were, in the median round."""
+    table = Table(title="From when a record was due: corrected for omission", box=box.SIMPLE)
+    for name in ("load", "service", "to"):
+        table.add_column(name)
+    percentiles = {"p50": "p50 ms", "p90": "p90", "p99": "p99", "p99_9": "p99.9", "max": "max"}
+    for name in percentiles.values():
+        table.add_column(name, justify="right")
+    for each in results:
+        for what, key in (("receipt", "latency"), ("handler", "handler")):
+            found = [one.measured.details[key] for one in each.rounds]
+            table.add_row(
+                *(each.contestant.case, each.contestant.name, what),
+                *(f"{median(one[name] for one in found):,.1f}" for name in percentiles),
+            )
+    return table
+
+
+def figure_table(title: str, measures: Mapping[str, Measure]) -> Table:
+    """Show figures, one a line; with their range where there were rounds."""
+    table = Table(title=title, box=box.SIMPLE)
+    table.add_column("what")
+    for name in ("figure", "from", "to", "unit"):
+        table.add_column(name, justify="right")
+    for name, each in measures.items():
+        spread = each.spread
+        is_one = spread.low == spread.high
+        ends = ("", "") if is_one else (_short(spread.low), _short(spread.high))
+        table.add_row(name, _short(spread.median), *ends, each.unit)
+    return table
+
+
 def change_table(changes: Sequence[Change], commit: str) -> Table:
     """Show what has changed since a baseline."""
     table = Table(title=f"Against the baseline of {commit}", box=box.SIMPLE)
@@ -75,13 +115,17 @@ def change_table(changes: Sequence[Change], commit: str) -> Table:
     for each in changes:
         table.add_row(
             each.name,
-            f"{each.then:,.4g}",
-            f"{each.now:,.4g}",
+            _short(each.then),
+            _short(each.now),
             f"{each.percent:+.1f}%",
             each.unit,
             "" if each.verdict == "same" else each.verdict,
         )
     return table
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
 
 
 def _spread(spread: Spread) -> tuple[str, str, str]:

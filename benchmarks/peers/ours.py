@@ -1,20 +1,18 @@
 """aiodis itself, through its public face, with its promises on."""
 
-import asyncio
 from collections.abc import Iterator
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
-from aiodis import Credentials, DISClient, Producer, Receipt
-from benchmarks.job import ACCESS_KEY, PROJECT, SECRET_KEY, STREAM, TOKEN, Job, Meter
+from aiodis import Credentials, DISClient, Producer
+from benchmarks.job import ACCESS_KEY, PROJECT, SECRET_KEY, TOKEN, Job, Meter
 from benchmarks.latency import summary
+from benchmarks.peers.timetable import send_by_timetable
 
-__all__ = ["client_of", "paced", "put"]
+__all__ = ["client_of", "paced", "producer_settings", "put", "records_of"]
 
 _MAX_BATCH_BYTES: Final = 5 * 1024 * 1024
-_TICK_S: Final = 0.005
 _WARM_UP_S: Final = 1.0
 
 Records = Iterator[tuple[bytes, str]]
@@ -22,11 +20,11 @@ Records = Iterator[tuple[bytes, str]]
 
 async def put(job: Job, meter: Meter) -> dict[str, Any]:
     """Send windows of records by key, each with its receipt, and flush after each window."""
-    records = list(islice(_records(job), job.window))
+    records = list(islice(records_of(job), job.window))
     batch_bytes = min(job.batch * job.size, _MAX_BATCH_BYTES)  # a request is full at `batch`
     async with (
         client_of(job) as dis,
-        dis.producer(STREAM, batch_max_bytes=batch_bytes, **_settings(job)) as producer,
+        dis.producer(job.stream, batch_max_bytes=batch_bytes, **producer_settings(job)) as producer,
     ):
         await _window(producer, records)
         before = producer.stats().requests
@@ -39,17 +37,18 @@ async def put(job: Job, meter: Meter) -> dict[str, Any]:
 
 
 async def paced(job: Job, meter: Meter) -> dict[str, Any]:
-    """Send by a timetable, and time records from when they should have been accepted.
-
-    A late send does not move the timetable, so a stall counts for every record
-    it delays (no coordinated omission).
-    """
-    records = _records(job)
-    async with client_of(job) as dis, dis.producer(STREAM, **_settings(job)) as producer:
-        await _by_timetable(producer, records, job, _WARM_UP_S)
+    """Send by a timetable, and time records from when they should have been accepted."""
+    records = records_of(job)
+    async with (
+        client_of(job) as dis,
+        dis.producer(job.stream, **producer_settings(job)) as producer,
+    ):
+        await send_by_timetable(producer, records, job.rate, _WARM_UP_S, sample=job.sample)
         before = producer.stats()
         meter.start()
-        latencies = await _by_timetable(producer, records, job, job.seconds)
+        latencies = await send_by_timetable(
+            producer, records, job.rate, job.seconds, sample=job.sample
+        )
         after = producer.stats()
         meter.stop(after.delivered - before.delivered, after.requests - before.requests)
     return {"latency": summary(latencies), "failed": after.failed, "throttled": after.throttled}
@@ -63,36 +62,13 @@ async def _window(producer: Producer, records: list[tuple[bytes, str]]) -> int:
     return delivered if receipts[-1].done() else 0
 
 
-async def _by_timetable(
-    producer: Producer, records: Records, job: Job, seconds: float
-) -> list[float]:
-    """Send `rate` records a second; give the latency of every `sample`-th, in seconds."""
-    loop = asyncio.get_running_loop()
-    latencies: list[float] = []
-
-    def note(due: float, receipt: Receipt) -> None:
-        if receipt.exception() is None:
-            latencies.append(loop.time() - due)
-
-    total = int(job.rate * seconds)
-    start, sent = loop.time(), 0
-    while sent < total:
-        due = min(total, int((loop.time() - start) * job.rate) + 1)
-        for data, key in islice(records, due - sent):
-            receipt = await producer.send(data, partition_key=key)
-            if sent % job.sample == 0:
-                receipt.add_done_callback(partial(note, start + sent / job.rate))
-            sent += 1
-        await asyncio.sleep(_TICK_S)
-    await producer.flush()
-    return latencies
-
-
-def _records(job: Job) -> Records:
+def records_of(job: Job) -> Records:
+    """Give data and keys without end."""
     return zip(cycle(job.payloads()), cycle(job.keys), strict=True)
 
 
-def _settings(job: Job) -> dict[str, Any]:
+def producer_settings(job: Job) -> dict[str, Any]:
+    """Give what a job sets of a producer."""
     return {
         "rate_limit": job.rate_limit,
         "wire_format": job.wire,
@@ -102,7 +78,9 @@ def _settings(job: Job) -> dict[str, Any]:
 
 
 def client_of(job: Job) -> DISClient:
-    """Make a client of the answerer."""
+    """Make a client of the service under test; with `auth` of "env", of the user's own."""
+    if job.auth == "env":
+        return DISClient.from_env()
     keys = Credentials.static(ACCESS_KEY, SECRET_KEY)
     return DISClient(
         endpoint=job.endpoint,

@@ -11,7 +11,11 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks import whole
 from benchmarks.__main__ import app
+from benchmarks.environment import Cores
+from benchmarks.job import ACCESS_KEY, PROJECT, SECRET_KEY, STREAM
+from benchmarks.processes import Embedded
 
 pytest.importorskip("trustme")
 pytest.importorskip("hdrh")
@@ -31,13 +35,20 @@ def run(*arguments):
 
 def figures(tmp_path, *arguments):
     file = tmp_path / "out.json"
-    done = run(*arguments, "--quick", "--rounds", "1", "--json", str(file))
+    done = run(*arguments, "--quick", "--json", str(file))
     assert done.returncode == 0, done.stderr
     found = orjson.loads(file.read_bytes())
     assert found["command"] == arguments[0]
     assert found["environment"]["machine"]
     assert found["environment"]["commit"]
     assert isinstance(found["warnings"], list)
+    assert found["measures"]
+    return found, done
+
+
+def costs(tmp_path, *arguments):
+    """Run a command whose records the canned answerer counts too."""
+    found, done = figures(tmp_path, *arguments)
     for case in found["cases"].values():
         for client in case.values():
             check(client, found["settings"]["rounds"])
@@ -57,7 +68,7 @@ def check(client, rounds):
 
 def test_peers_compares_aiodis_with_the_vendor_and_the_floor(tmp_path):
     pytest.importorskip("huaweicloudsdkdis")
-    found, done = figures(tmp_path, "peers", "--sizes", "1024")
+    found, done = costs(tmp_path, "peers", "--sizes", "1024")
     assert found["cases"].keys() == {"put_1024", "get_1024"}
     for name, case in found["cases"].items():
         each = {"async for"} if name.startswith("get") else set()
@@ -76,8 +87,8 @@ def test_peers_compares_aiodis_with_the_vendor_and_the_floor(tmp_path):
 
 def test_put_measures_each_setting(tmp_path):
     arguments = ("put", "--sizes", "100", "--auth", "token", "--partitions", "20")
-    figures(tmp_path, *arguments, "--rate-limit", "off")
-    found, done = figures(tmp_path, *arguments, "--against", str(tmp_path / "out.json"))
+    costs(tmp_path, *arguments, "--rate-limit", "off")
+    found, done = costs(tmp_path, *arguments, "--against", str(tmp_path / "out.json"))
     assert [each["name"] for each in found["against"]] == ["put_100 rate_limit=off"]
     assert "Against the baseline" in done.stdout
     assert found["cases"]["put_100"].keys() == {"rate_limit=off", "rate_limit=fixed"}
@@ -86,7 +97,7 @@ def test_put_measures_each_setting(tmp_path):
 
 def test_get_reads_in_batches_and_one_by_one(tmp_path):
     pytest.importorskip("google.protobuf")
-    found, _ = figures(tmp_path, "get", "--sizes", "100", "--wire", "protobuf", "--fetch", "200")
+    found, _ = costs(tmp_path, "get", "--sizes", "100", "--wire", "protobuf", "--fetch", "200")
     (case,) = found["cases"].values()
     assert case.keys() == {"aiodis", "async for"}
     assert case["aiodis"]["records_per_request"] == 200
@@ -96,7 +107,7 @@ def test_get_reads_in_batches_and_one_by_one(tmp_path):
 def test_put_takes_the_other_forms_of_requests(tmp_path):
     pytest.importorskip("google.protobuf")
     pytest.importorskip("cramjam")
-    found, _ = figures(
+    found, _ = costs(
         tmp_path,
         *("put", "--sizes", "100", "--rate-limit", "off", "--ordering", "key"),
         *("--wire", "protobuf", "--compression", "zstd"),
@@ -106,7 +117,7 @@ def test_put_takes_the_other_forms_of_requests(tmp_path):
 
 def test_put_goes_through_the_values_of_settings_and_draws_them(tmp_path):
     pytest.importorskip("matplotlib")
-    found, done = figures(
+    found, done = costs(
         tmp_path,
         *("put", "--sizes", "100", "--seconds", "0.05", "--vary", "auth"),
         *("--plot", str(tmp_path / "out.png")),
@@ -119,12 +130,12 @@ def test_put_goes_through_the_values_of_settings_and_draws_them(tmp_path):
 
 
 def test_floor_runs_without_tls_too(tmp_path):
-    found, _ = figures(tmp_path, "floor", "--sizes", "1024", "--no-tls")
+    found, _ = costs(tmp_path, "floor", "--sizes", "1024", "--no-tls")
     assert found["cases"]["put_1024"]["floor"]["records_per_request"] == 500
 
 
 def test_paced_keeps_its_timetable(tmp_path):
-    found, _ = figures(tmp_path, "paced", "--rate", "5000", "--sample", "1", "--sizes", "100")
+    found, _ = costs(tmp_path, "paced", "--rate", "5000", "--sample", "1", "--sizes", "100")
     (each,) = found["cases"]["paced_100"]["aiodis"]["rounds"]
     assert each["records"] == each["latency"]["samples"] == 5_000
     assert each["failed"] == 0
@@ -132,9 +143,9 @@ def test_paced_keeps_its_timetable(tmp_path):
 
 
 def test_paced_reads_no_faster_than_the_limits_let(tmp_path):
-    found, _ = figures(tmp_path, "paced", "--work", "get", "--partitions", "3", "--no-tls")
+    found, _ = costs(tmp_path, "paced", "--work", "get", "--partitions", "3", "--no-tls")
     (each,) = found["cases"]["paced_get_1024"]["aiodis"]["rounds"]
-    assert each["failed"] == 0
+    assert each["retried"] == 0
     # 3 partitions of 2 MiB a second; what was let go before the watch started may come late.
     assert each["records"] * 1024 / each["wall_s"] < 2 * 3 * 2 * 1024 * 1024
 
@@ -158,3 +169,74 @@ def test_a_mistake_is_told_without_a_traceback(arguments, said):
     assert done.exit_code not in {0, None}
     assert said in " ".join(done.stderr.split())
     assert done.exception is None or isinstance(done.exception, SystemExit)
+
+
+def test_latency_runs_from_when_a_record_was_due_to_its_handler(tmp_path):
+    found, _ = figures(tmp_path, "latency", "--service-ms", "5", "--rates", "500")
+    (each,) = found["cases"]["500/s"]["5 ms"]["rounds"]
+    assert each["lost"] == each["failed"] == 0
+    assert each["latency"]["samples"] == each["handler"]["samples"] == each["records"] == 500
+    assert each["handler"]["max"] >= each["latency"]["p50"] >= 5
+
+
+def test_an_account_is_shared_by_processes_without_loss(tmp_path):
+    arguments = ("account", "--partitions", "3", "--processes", "2", "--no-tls")
+    found, done = figures(tmp_path, *arguments)
+    case, measures = found["cases"]["account"], found["measures"]
+    assert case.keys() == {"write, 2 processes", "read, 2 processes"}
+    assert measures["write, 2 processes failed"]["median"] == 0
+    assert 1 / 3 <= measures["write, 2 processes fairness"]["median"] <= 1
+    for what in ("write", "read"):
+        (only,) = case[f"{what}, 2 processes"]["rounds"]
+        parts = [each["records"] for each in only["processes"]]
+        assert len(parts) == 2
+        assert sum(parts) == only["records"] > 0
+    assert "share of a core" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is asked of /proc")
+def test_memory_is_followed_through_a_stall(tmp_path):
+    arguments = ("memory", "--rate", "2000", "--buffer-mb", "1", "--no-tls")
+    found, _ = figures(tmp_path, *arguments, "--seconds", "1.5")
+    (each,) = found["cases"]["memory"]["aiodis"]["rounds"]
+    assert each["failed"] == 0
+    assert each["records"] == 3_000  # what the stall held up came later
+    assert {name.split()[0] for name in found["measures"]} == {"load", "stall", "recovery"}
+
+
+def test_the_embedded_server_is_measured_and_keeps_a_gigabyte(tmp_path):
+    found, _ = figures(tmp_path, "server", "--sizes", "10000", "--partitions", "4")
+    for name in ("put", "get"):
+        assert found["measures"][f"{name} per CPU second"]["median"] > 0
+    (memory,) = found["charts"]
+    assert [at for at, _ in memory["series"]["resident"]] == [0, 0.25]
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """An embedded DIS in the place of the service, in the environment as users set it."""
+    with Embedded.start(Cores(None, None), tls=False, in_memory=True) as embedded:
+        whole._make_stream(embedded, 2)
+        monkeypatch.setenv("AIODIS_ENDPOINT", embedded.endpoint)
+        monkeypatch.setenv("AIODIS_PROJECT_ID", PROJECT)
+        monkeypatch.setenv("HUAWEICLOUD_SDK_AK", ACCESS_KEY)
+        monkeypatch.setenv("HUAWEICLOUD_SDK_SK", SECRET_KEY)
+        yield embedded
+
+
+def test_live_asks_keeps_its_cap_and_measures(tmp_path, elsewhere):
+    runner = CliRunner()
+    declined = runner.invoke(app, ["live", "--stream", STREAM, "--quick"], input="n\n")
+    assert declined.exit_code == 1
+    assert "400 records of 1024 B (0.4 MB) go to stream 'bench'" in declined.stderr
+    assert "nothing was sent" in declined.stderr
+    capped = runner.invoke(app, ["live", "--stream", STREAM, "--rate", "5000", "--yes"])
+    assert capped.exit_code == 1
+    assert "above --cap-mb 20" in capped.stderr
+    missing = runner.invoke(app, ["live", "--stream", "another", "--quick", "--yes"])
+    assert missing.exit_code == 1
+    assert "DIS.4301" in missing.stderr
+    assert whole._ends(elsewhere) == [0, 0]  # until here nothing was sent
+    found, _ = figures(tmp_path, "live", "--stream", STREAM, "--yes", "--rate", "100")
+    assert found["measures"]["lost"]["median"] == found["measures"]["failed"]["median"] == 0
+    assert sum(whole._ends(elsewhere)) == 200  # a second of warming up, and one that counts
