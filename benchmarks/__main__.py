@@ -11,6 +11,7 @@ from rich.console import Console
 
 from benchmarks import live as live_suite
 from benchmarks import suites, whole
+from benchmarks.flow import group_drill as group_drill_flow
 from benchmarks.flow import main_job as main_job_flow
 from benchmarks.processes import BenchmarkError
 from benchmarks.run import Options, Output
@@ -566,6 +567,29 @@ def main_job(
     lost or a key's events came out of order.
     """
     raise typer.Exit(main_job_flow.main(events, partitions, deadline, keep))
+
+
+@app.command()
+def group_drill(
+    rate: Annotated[
+        int | None, typer.Option(min=1, help="Records a second; 20000, or 2000 with --quick.")
+    ] = None,
+    json: Json = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="In half a minute: slower, and with shorter times.")
+    ] = False,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep the server's data folder and the logs here.")
+    ] = None,
+) -> None:
+    """Kill, stop and scale under a group of four processes; see that its promises hold.
+
+    The last line printed is one line of JSON. The exit status is 1 if a record was
+    never handled, if two members handled records of one partition at once, or if a
+    record came again that was committed.
+    """
+    plan = group_drill_flow.QUICK if quick else group_drill_flow.LONG
+    raise typer.Exit(group_drill_flow.main(plan._replace(rate=rate or plan.rate), json, keep))
 
 
 def _run(suite: Callable[[Console], None]) -> None:
