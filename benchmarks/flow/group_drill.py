@@ -105,8 +105,13 @@ class _Process:
             )
 
     @property
+    def status(self) -> int | None:
+        """The exit status, or None while it runs."""
+        return self._popen.poll()
+
+    @property
     def has_ended(self) -> bool:
-        return self._popen.poll() is not None
+        return self.status is not None
 
     def send(self, number: signal.Signals) -> None:
         self._popen.send_signal(number)
@@ -289,6 +294,9 @@ class _Drill:
             lambda: all(member.process.has_ended for member in self._members.values()),
             ends=True,
         )
+        for member in self._members.values():
+            if member.process.status != 0:
+                raise DrillError(f"{member.stem} did not end well:\n{member.process.said()}")
 
     async def _all_committed(self, dis: DISClient) -> bool:
         """Ask the service itself, whatever members wrote down."""
@@ -348,7 +356,7 @@ class _Drill:
 
     async def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        await self._until("a wait", lambda: time.monotonic() >= until)
+        await self._until("its time", lambda: time.monotonic() >= until)
 
     async def _until(self, what: str, claim: Callable[[], bool], *, ends: bool = False) -> None:
         began = time.monotonic()
@@ -366,7 +374,7 @@ class _Drill:
             if process.has_ended and not ends and not (is_writer and self._written.exists()):
                 raise DrillError(f"{process.log.name}: it ended by itself:\n{process.said()}")
         if now > self._told + _TELL_S:
-            self._tell("...")
+            self._tell(f"... waiting: {what}")
 
     def _processes(self) -> list[_Process]:
         members = [member.process for member in self._members.values()]
@@ -433,7 +441,7 @@ class _Drill:
         rows = {
             "records sent": f"{written.sent:,} ({written.sent / written.seconds:,.0f}/s"
             f" of {plan.rate:,}/s, limits off)",
-            "failed · retried · stored twice": f"{written.failed} · {written.retried:,}"
+            "failed · stored twice, as an answer was lost": f"{written.failed}"
             f" · {self._stored - written.delivered:,}",
             "heartbeat · window · pause": f"{plan.heartbeat_interval_ms} ms ·"
             f" {plan.rebalance_timeout_ms} ms · {self._took['the pause']:.0f} s",
