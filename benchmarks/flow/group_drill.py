@@ -238,11 +238,7 @@ class _Drill:
         await self._shared("four members share 16 partitions", _NAMES, _PARTITIONS)
         await self._calm()
         await self._kill_one_and_pause_another()
-        self._server.kill()
-        self._tell("the server killed with kill -9")
-        await self._server.start()
-        await self._shared("the server started again, 16 partitions shared", _NAMES, _PARTITIONS)
-        await self._calm()
+        await self._kill_the_server()
         await dis.streams.scale(stream_name=STREAM, target_partition_count=_GROWN)
         await self._shared("16 -> 24 partitions, shared", _NAMES, _GROWN)
         await self._calm()
@@ -252,7 +248,7 @@ class _Drill:
         await self._end(dis)
 
     async def _kill_one_and_pause_another(self) -> None:
-        plan, began = self._plan, time.monotonic()
+        plan = self._plan
         self._members.pop("a").process.kill()
         self._tell("a killed with kill -9")
         if plan.misses:
@@ -275,7 +271,16 @@ class _Drill:
         await self._shared("b joined again", _NAMES, _PARTITIONS)
         await self._calm()
         self._took["the pause"] = pause
-        self._took["kill and pause in all"] = time.monotonic() - began
+
+    async def _kill_the_server(self) -> None:
+        killed = time.monotonic()
+        self._server.kill()
+        self._tell("the server killed with kill -9")
+        await self._server.start()
+        self._tell("the server started again")
+        what = "all joined again after the server's end"
+        await self._shared(what, _NAMES, _PARTITIONS, since=killed)
+        await self._calm()
 
     async def _end(self, dis: DISClient) -> None:
         assert self._writer is not None
@@ -326,9 +331,11 @@ class _Drill:
 
     # Waiting
 
-    async def _shared(self, what: str, names: Iterable[str], partitions: int) -> None:
+    async def _shared(
+        self, what: str, names: Iterable[str], partitions: int, since: float | None = None
+    ) -> None:
         """Wait until these members share the partitions in a generation that is new."""
-        began, names = time.monotonic(), tuple(names)
+        began, names = since or time.monotonic(), tuple(names)
         await self._until(what, lambda: self._is_shared(names, partitions))
         self._generation = max(self._members[name].generation for name in names)
         self._took[what] = time.monotonic() - began
