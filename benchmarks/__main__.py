@@ -579,7 +579,8 @@ def group_drill(
         bool, typer.Option("--quick", help="In half a minute: slower, and with shorter times.")
     ] = False,
     keep: Annotated[
-        Path | None, typer.Option(help="Keep the server's data folder and the logs here.")
+        Path | None,
+        typer.Option(file_okay=False, help="Keep the server's data folder and the logs here."),
     ] = None,
 ) -> None:
     """Kill, stop and scale under a group of four processes; see that its promises hold.

@@ -25,12 +25,14 @@ from rich.table import Table
 
 from aiodis import DISClient, DISError
 from aiodis.wire.routing import parse_range
+from benchmarks.baseline import baseline_path
 from benchmarks.environment import Environment
 from benchmarks.flow.drill_member import APP, STREAM, MemberSettings
 from benchmarks.flow.drill_writer import Written
 from benchmarks.flow.ledger import ROW, read_notes, read_rows
 from benchmarks.flow.ownership import Findings, Pause, examine
 from benchmarks.harness import write_json
+from benchmarks.processes import BenchmarkError
 
 __all__ = ["LONG", "QUICK", "Plan", "main"]
 
@@ -42,7 +44,7 @@ _LOOK_S: Final = 0.1
 _TELL_S: Final = 10.0
 
 
-class DrillError(Exception):
+class DrillError(BenchmarkError):
     """The drill could not run, or something did not happen in time."""
 
 
@@ -74,6 +76,8 @@ def main(plan: Plan, json: Path | None, keep: Path | None) -> int:
     if not console.is_terminal:
         console = Console(width=100)
     try:
+        if json is not None and not (json.is_dir() or json.absolute().parent.is_dir()):
+            raise DrillError(f"--json: there is no folder {json.parent}")
         with contextlib.ExitStack() as stack:
             folder = keep or Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="aiodis-"))
@@ -83,7 +87,7 @@ def main(plan: Plan, json: Path | None, keep: Path | None) -> int:
             drill = _Drill(console, folder, plan)
             asyncio.run(drill.run())
             return drill.report(environment, json)
-    except (DrillError, DISError) as exc:
+    except (BenchmarkError, DISError) as exc:
         print(f"group-drill: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -411,7 +415,7 @@ class _Drill:
         self._console.print(self._table(found, written, seconds))
         if json is not None:
             write_json(
-                json,
+                baseline_path(json, environment.machine, "group-drill"),
                 {
                     **figures,
                     "plan": self._plan._asdict(),
