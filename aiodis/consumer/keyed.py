@@ -102,11 +102,16 @@ class _Lane:
             self.works.popleft()
 
     def give_back(self) -> None:
-        """Put back what is not done, and be empty."""
-        if self.reader.moves == self.moves:
+        """Put back what is not done, and be empty.
+
+        What is done behind it without a gap is covered when it is done as well.
+        """
+        if self.reader.moves == self.moves and self.works:
+            following = self.works[-1].batch.next_sequence_number
             for work in reversed(self.works):
                 if undone := work.undone():
-                    self.reader.put_back(undone, work.batch.next_sequence_number)
+                    self.reader.put_back(undone, following)
+                    following = work.following
         self.works.clear()
         self.keys.clear()
         self.reader.busy = self.reader.full = False

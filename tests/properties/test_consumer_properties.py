@@ -5,7 +5,7 @@ import itertools
 from collections import defaultdict
 
 import looptime
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scripted_service import ScriptedService, Stored, refusal
 
@@ -492,7 +492,29 @@ def test_handling_finishes_each_record_once_and_in_order(shape, concurrency, wor
     in_virtual_time(Handling(shape, concurrency, works).play(script))
 
 
+# A later batch is all done when a record of the one before fails.
+DONE_BEHIND_A_FAILURE = {
+    "shape": {
+        "prefetch_batches": 1,
+        "prefetch_bytes": 1 << 20,
+        "auto_commit_interval_ms": 500,
+        "checkpoint_convention": "next",
+        "rate_limit": "fixed",
+        "partition_order": "parallel",
+        "wire_format": "json",
+    },
+    "concurrency": 16,
+    "works": [(0.0, False), (0.0, False), (0.0, True), (0.0, False)],
+    "script": [
+        *[("add", 0, 1), ("add", 0, 1), ("add", 1, 5), ("add", 3, 1), ("add", 3, 40)],
+        *[("add", 3, 40), ("latency", 0.0), ("add", 1, 5), ("sleep", 0.4), ("add", 3, 1)],
+        *[("scale",), ("sleep", 0.0), ("again",), ("sleep", 0.0), ("sleep", 0.0)],
+    ],
+}
+
+
 @few
+@example(**DONE_BEHIND_A_FAILURE)
 @given(shape=shapes, concurrency=concurrencies, works=works, script=scripts(handling))
 def test_handling_by_key_finishes_each_record_once_and_a_key_in_order(
     shape, concurrency, works, script
