@@ -1,8 +1,11 @@
 """What several test modules share."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
+
+from hypothesis import settings
 
 # A script of answers, and `benchmarks`, are importable from wherever a test lies.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
@@ -11,3 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 # On Python 3.11 looptime's plugin asks for "the" loop in sync tests too; unless somebody has
 # set one, or none, asyncio makes one then that nobody closes.
 asyncio.set_event_loop(None)
+
+# The suite tries the same examples each time, so that it says something about a change.
+# HYPOTHESIS_PROFILE=search looks for new ones; what it finds becomes an example in its test.
+settings.register_profile("suite", derandomize=True)
+settings.register_profile("search", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
