@@ -139,7 +139,7 @@ def _vary(text: str) -> tuple[str, ...]:
 
 Sizes = Annotated[str, typer.Option(help="Bytes of a record, with commas between them.")]
 Batch = Annotated[int, typer.Option(min=1, max=10_000, help="Records a request.")]
-Fetch = Annotated[int, typer.Option(min=1, max=10_000, help="Records an answer, in 1 MiB.")]
+Fetch = Annotated[int, typer.Option(min=1, max=10_000, help="Records an answer at most; 1 MiB holds 1,024 of 1 KB.")]
 Partitions = Annotated[int, typer.Option(min=1, max=1_000, help="Partitions of the stream.")]
 Rounds = Annotated[int | None, typer.Option(min=1, help="Rounds; 5, or 1 with --quick.")]
 Seconds = Annotated[
@@ -226,7 +226,7 @@ def put(
 @app.command()
 def get(
     sizes: Sizes = "100,1024",
-    fetch: Fetch = 1_000,
+    fetch: Fetch = 10_000,
     partitions: Partitions = 50,
     rounds: Rounds = None,
     seconds: Seconds = None,
@@ -262,7 +262,7 @@ def peers(
     sizes: Sizes = "100,1024",
     work: Ways = Work.BOTH,
     batch: Batch = 500,
-    fetch: Fetch = 1_000,
+    fetch: Fetch = 10_000,
     partitions: Partitions = 50,
     rounds: Rounds = None,
     seconds: Seconds = None,
@@ -305,7 +305,7 @@ def floor(
     sizes: Sizes = "100,1024",
     work: Ways = Work.BOTH,
     batch: Batch = 500,
-    fetch: Fetch = 1_000,
+    fetch: Fetch = 10_000,
     rounds: Rounds = None,
     seconds: Seconds = None,
     loop: EventLoop = Loop.ASYNCIO,

@@ -71,7 +71,7 @@ class Options:
 
     sizes: Sequence[int] = (100, 1024)
     batch: int = 500
-    fetch: int = 1_000
+    fetch: int = 10_000
     partitions: int = 50
     rounds: int = 5
     seconds: float = 2.0
