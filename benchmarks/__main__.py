@@ -139,7 +139,10 @@ def _vary(text: str) -> tuple[str, ...]:
 
 Sizes = Annotated[str, typer.Option(help="Bytes of a record, with commas between them.")]
 Batch = Annotated[int, typer.Option(min=1, max=10_000, help="Records a request.")]
-Fetch = Annotated[int, typer.Option(min=1, max=10_000, help="Records an answer at most; 1 MiB holds 1,024 of 1 KB.")]
+Fetch = Annotated[
+    int,
+    typer.Option(min=1, max=10_000, help="Records an answer at most; 1 MiB holds 1,024 of 1 KB."),
+]
 Partitions = Annotated[int, typer.Option(min=1, max=1_000, help="Partitions of the stream.")]
 Rounds = Annotated[int | None, typer.Option(min=1, help="Rounds; 5, or 1 with --quick.")]
 Seconds = Annotated[
