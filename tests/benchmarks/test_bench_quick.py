@@ -73,7 +73,7 @@ def test_peers_compares_aiodis_with_the_vendor_and_the_floor(tmp_path):
     for name, case in found["cases"].items():
         each = {"async for"} if name.startswith("get") else set()
         assert case.keys() == {"aiodis", "v3_sync", "floor"} | each
-        assert case["v3_sync"]["records_per_request"] == (1_000 if each else 500)
+        assert case["v3_sync"]["records_per_request"] == (1_024 if each else 500)
     assert found["ratios"].keys() == found["cases"].keys()
     for case, row in found["ratios"].items():
         each = {"async_for"} if case.startswith("get") else set()
