@@ -4,6 +4,7 @@ Time is the loop's, so that looptime moves the server as well.
 """
 
 import asyncio
+import weakref
 from urllib.parse import parse_qs
 
 from aiodis.api import Apps, Groups, Records, Streams
@@ -25,6 +26,7 @@ class EngineService:
 
     def __init__(self, partitions: int = 4) -> None:
         self.engine = Engine.open(None, limited=False)
+        weakref.finalize(self, self.engine.close)  # Python 3.13 minds an open database
         self.calls: list[tuple[str, str, float]] = []
         self.commits: list[tuple[str, str, int]] = []
         self._do(Streams.create.build(stream_name=STREAM, partition_count=partitions))
