@@ -12,6 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from email.utils import formatdate
 from time import perf_counter
 from typing import Any, Final
@@ -32,6 +33,7 @@ from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity, IdentityRefusal
 from aiodis.server.projects import Projects
 from aiodis.server.refusal import Refusal, refusal_of_fields
+from aiodis.server.requests import Requests, SeenRequest
 from aiodis.server.wire_forms import encode_reply, read_put, record_codec, unpack
 from aiodis.wire.codec import PutBody, RecordCodec
 from aiodis.wire.forms import codec_of
@@ -43,6 +45,9 @@ __all__ = ["MAX_BODY_BYTES", "Front"]
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 
 _JSON_CODEC: Final = codec_of("json")
+_SEEN: Final = ContextVar[SeenRequest]("aiodis_seen")
+_SEEN_PATH: Final = 256
+_OF_RECORDS: Final = frozenset({"records.put", "records.get"})
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _AnyOperation = Operation[..., Any]
 
@@ -53,10 +58,17 @@ class Front:
     """Reads requests, asks the gate, lets the engine answer, and writes what it says."""
 
     def __init__(
-        self, projects: Projects, gate: Gate, identity: Identity, clock: Clock, faults: Faults
+        self,
+        projects: Projects,
+        gate: Gate,
+        identity: Identity,
+        clock: Clock,
+        faults: Faults,
+        requests: Requests,
     ) -> None:
         self._projects, self._gate, self._identity, self._clock = projects, gate, identity, clock
         self._faults, self._actor = faults, FaultActor(faults, clock)
+        self._requests = requests
         self._date = (0, "")
         self._in_flight = 0
         self._is_draining = False
@@ -66,7 +78,7 @@ class Front:
     def make_app(self) -> web.Application:
         """Make the application with all routes."""
         app = web.Application(
-            middlewares=[self._count, self._answer], client_max_size=MAX_BODY_BYTES
+            middlewares=[self._count, self._note, self._answer], client_max_size=MAX_BODY_BYTES
         )
         rows: defaultdict[tuple[str, str], list[_AnyOperation]] = defaultdict(list)
         for row in OPERATIONS:
@@ -94,31 +106,46 @@ class Front:
         has_body = first.has_body
 
         async def handle(request: web.Request) -> web.Response:
+            seen = _SEEN.get()
             # Before the body is read, a route of several operations goes by its first one's name.
-            if self._faults.armed and await self._actor.breaks(first.name, request):
+            seen.operation = first.name
+            if self._faults.armed and (broken := await self._actor.breaks(first.name, request)):
+                seen.faults = (broken,)
                 return web.Response()  # nobody reads it
             body = await request.read()
+            seen.bytes_in = len(body)
+            if self._requests.keep_bodies:
+                seen.body = body
             now_ms, began = self._clock.now_ms(), perf_counter()
             self._projects.agenda.run_until(now_ms)
-            project_id = request.match_info["project_id"]
+            project_id = seen.project = request.match_info["project_id"]
             caller = self._caller(request, body, now_ms)
+            if caller is not None:
+                seen.user = caller.principals[0]
             self._gate.check_project(caller, project_id)
             home = self._projects.home(project_id)
             if has_body:
                 body = unpack(body, request.headers, MAX_BODY_BYTES)
             codec = record_codec(request.headers) if carries_records else _JSON_CODEC
             operation = _meant(first, *others, body=body) if others else first
+            seen.operation = operation.name
             self._gate.check_permission(caller, operation.name)
             given = read_put(codec, body) if puts else _read(home, operation, request, body)
             engine, asked = self._projects.reach(caller, home, operation.name, given)
-            if self._faults.armed:
-                plan = self._faults.plan(operation.name, lambda: engine.target(asked))
-                return await self._actor.answer(
-                    request,
-                    plan,
-                    lambda: self._carry_out_or_refuse(engine, operation, asked, codec),
-                )
-            return _carry_out(engine, operation, asked, codec, now_ms, began)
+            try:
+                if self._faults.armed:
+                    plan = self._faults.plan(operation.name, lambda: engine.target(asked))
+                    seen.faults = tuple(plan.met)
+                    return await self._actor.answer(
+                        request,
+                        plan,
+                        lambda: self._carry_out_or_refuse(engine, operation, asked, codec, seen),
+                    )
+                return _carry_out(engine, operation, asked, codec, now_ms, began, seen)
+            finally:
+                if seen.stream is None:
+                    target = engine.target(asked)
+                    seen.stream, seen.partitions = target.stream_name, tuple(target.partitions)
 
         return handle
 
@@ -128,10 +155,12 @@ class Front:
         operation: _AnyOperation,
         asked: Message | PutBody,
         codec: RecordCodec,
+        seen: SeenRequest,
     ) -> web.Response:
         """Carry out after whatever pause; a refusal is an answer too, which a fault may spoil."""
+        now_ms, began = self._clock.now_ms(), perf_counter()
         try:
-            return _carry_out(engine, operation, asked, codec, self._clock.now_ms(), perf_counter())
+            return _carry_out(engine, operation, asked, codec, now_ms, began, seen)
         except Refusal as refusal:
             return _response(refusal.status, refusal.encode())
 
@@ -141,12 +170,17 @@ class Front:
         """Let one of IAM's endpoints meet faults. It leaves no trace, so it always comes first."""
 
         async def handle(request: web.Request) -> web.Response:
+            seen = _SEEN.get()
+            seen.operation, seen.bytes_in = operation, request.content_length or 0
             if not self._faults.armed:
                 return await handler(request)
-            if await self._actor.breaks(operation, request):
+            if broken := await self._actor.breaks(operation, request):
+                seen.faults = (broken,)
                 return web.Response()
             response = await handler(request)
-            return await self._actor.answer(request, self._faults.plan(operation), lambda: response)
+            plan = self._faults.plan(operation)
+            seen.faults = tuple(plan.met)
+            return await self._actor.answer(request, plan, lambda: response)
 
         return handle
 
@@ -198,6 +232,28 @@ class Front:
         if self._is_draining:
             response.force_close()
         return response
+
+    @web.middleware
+    async def _note(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Let the request be seen afterwards; the handlers add what they learn of it."""
+        path = request.path[:_SEEN_PATH]
+        seen = SeenRequest(at_ms=self._clock.now_ms(), method=request.method, path=path)
+        _SEEN.set(seen)
+        began = perf_counter()
+        try:
+            response = await handler(request)
+            transport = request.transport
+            if transport is not None and not transport.is_closing():
+                seen.status = response.status
+            body = getattr(response, "body", None)
+            if isinstance(body, bytes):
+                seen.bytes_out = len(body)
+                if response.status >= 400:
+                    seen.error = _code_in(body)
+            return response
+        finally:
+            seen.duration_ms = (perf_counter() - began) * 1000
+            self._requests.add(seen)
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -273,10 +329,28 @@ def _carry_out(
     codec: RecordCodec,
     now_ms: int,
     began: float,
+    seen: SeenRequest,
 ) -> web.Response:
     body = encode_reply(codec, engine.handle(operation, asked, now_ms))
     engine.took(operation, perf_counter() - began)
+    if operation.name in _OF_RECORDS and (touched := engine.touched):
+        seen.stream, seen.partitions, seen.records, seen.failed, seen.data_bytes, met = touched
+        if met:
+            seen.faults += met
     return _response(operation.status, body, codec.content_type)
+
+
+def _code_in(body: bytes) -> str | None:
+    """Give the error code in an answer's body, in the service's form or IAM's; None without one."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    error = found.get("error")
+    code = error.get("code") if isinstance(error, dict) else found.get("error_code")
+    return None if code is None else str(code)
 
 
 def _response(

@@ -23,7 +23,7 @@ from aiodis.server.handlers.groups import GroupHandlers
 from aiodis.server.handlers.metrics import MetricHandlers
 from aiodis.server.handlers.policies import PolicyHandlers
 from aiodis.server.handlers.quotas import QuotaHandlers
-from aiodis.server.handlers.records import RecordHandlers
+from aiodis.server.handlers.records import RecordHandlers, Touched
 from aiodis.server.handlers.streams import StreamHandlers
 from aiodis.server.handlers.tags import TagHandlers
 from aiodis.server.handlers.transfer_tasks import TransferTaskHandlers
@@ -154,6 +154,11 @@ class Engine:
             self._records.counted.put_us += round(seconds * 1e6)
         elif operation.name == "records.get":
             self._records.counted.get_us += round(seconds * 1e6)
+
+    @property
+    def touched(self) -> Touched | None:
+        """What the last put or get that was carried out came to."""
+        return self._records.touched
 
     def target(self, request: Message | PutBody) -> Target:
         """Tell which stream and partitions a request is for."""

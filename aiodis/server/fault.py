@@ -9,7 +9,7 @@ from aiodis.api import OPERATIONS
 from aiodis.errors import ConfigError
 from aiodis.server.fault_outcomes import Outcome, Phase
 
-__all__ = ["NOWHERE", "Aim", "CallFault", "Fault", "PartialFault", "Target"]
+__all__ = ["NOWHERE", "Aim", "CallFault", "Fault", "PartialFault", "Target", "operations_of"]
 
 _IAM: Final = ("iam.tokens", "iam.projects")
 
@@ -38,7 +38,7 @@ class Aim(NamedTuple):
 
     def covers(self, operation: str) -> bool:
         """Say whether an operation is meant."""
-        return operation in _operations_of(self.operation)
+        return operation in operations_of(self.operation)
 
     def hits(self, target: Callable[[], Target]) -> bool:
         """Say whether a call of such an operation is meant. `target` is asked only if need be."""
@@ -78,7 +78,7 @@ class Fault:
     """A fault that was made. `count` tells how often it came, `left` how often it still may."""
 
     def __init__(self, aim: Aim, name: str, rate: float, seed: int, times: int | None) -> None:
-        if not _operations_of(aim.operation):
+        if not operations_of(aim.operation):
             raise ConfigError(f"there is no operation {aim.operation!r}")
         if times is not None and times < 1:
             raise ConfigError(f"times is at least 1, not {times}")
@@ -133,7 +133,7 @@ class PartialFault(Fault):
 
 
 @cache
-def _operations_of(pattern: str) -> frozenset[str]:
+def operations_of(pattern: str) -> frozenset[str]:
     """List the operations of a pattern. `*` is all of DIS: IAM has to be named."""
     names = [row.name for row in OPERATIONS]
     if pattern == "*":

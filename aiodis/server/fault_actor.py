@@ -34,18 +34,18 @@ class FaultActor:
         """Let pauses end, and break the connections of what hangs: the server stops."""
         self._released.set()
 
-    async def breaks(self, operation: str, request: web.Request) -> bool:
-        """Break the connection of a request that was not read yet, if that is its fault.
+    async def breaks(self, operation: str, request: web.Request) -> str | None:
+        """Break the connection of a request that was not read yet, if that is its fault; name it.
 
         Cancelled, it breaks nothing.
         """
         outcome = self._faults.break_connection(operation)
         if outcome is None:
-            return False
+            return None
         if isinstance(outcome, ResetAfter):
             await _read(request, outcome.bytes)
         _reset(request)
-        return True
+        return outcome.name
 
     async def answer(
         self, request: web.Request, plan: Plan, carry_out: Callable[[], web.Response]

@@ -16,7 +16,7 @@ A call is counted in once the gate let it through and it could be read. Only
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Self, TypeVar, assert_never
 
@@ -88,6 +88,8 @@ class Plan:
     ending_phase: Phase = "before"
     bytes_per_s: int | None = None
     skew_s: float = 0
+    met: list[str] = field(default_factory=list, compare=False)
+    """The names of the faults that it is made of."""
 
     def add(self, fault: CallFault) -> bool:
         """Take a fault in; False if the call ends in another way already."""
@@ -110,6 +112,7 @@ class Plan:
                 return False  # their time was before this call was read
             case _:
                 assert_never(fault.outcome)
+        self.met.append(fault.name)
         return True
 
 

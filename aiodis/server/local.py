@@ -35,6 +35,7 @@ from aiodis.server.identity import Identity
 from aiodis.server.keeper import Keeper
 from aiodis.server.projects import Projects
 from aiodis.server.quotas import AccountQuotas
+from aiodis.server.requests import Requests
 from aiodis.server.tls import TLSError, with_authority, with_files
 from aiodis.server.transitions import Transitions
 
@@ -113,6 +114,7 @@ class LocalDIS:
         tls_cert: Path | str | None = None,
         tls_key: Path | str | None = None,
         clock: Clock | None = None,
+        keep_requests: int = 1000,
     ) -> None:
         if not (allow_remote or is_loopback(host)):
             raise ConfigError(
@@ -139,6 +141,8 @@ class LocalDIS:
         """What the start found that was not as a stop leaves it, a line each."""
         self.faults = Faults()
         """Faults on purpose, `aiodis.server.faults`; they stay when the server starts anew."""
+        self.requests = Requests(keep_requests)
+        """The last requests and what came of them, `aiodis.server.requests`; they stay as well."""
         self.buckets: Buckets = (
             MemoryBuckets() if self.path is None else FolderBuckets(self.path / "obs")
         )
@@ -284,7 +288,7 @@ class LocalDIS:
     async def _listen(
         self, stack: AsyncExitStack, projects: Projects, context: ssl.SSLContext | None
     ) -> tuple[str, int]:
-        front = Front(projects, self._gate, self._identity, self.clock, self.faults)
+        front = Front(projects, self._gate, self._identity, self.clock, self.faults, self.requests)
         runner = web.AppRunner(
             front.make_app(),
             handle_signals=False,

@@ -7,7 +7,7 @@ per partition or per request, and no model of pydantic is made.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiodis.api.limits import MAX_RECORDS_PER_REQUEST, StreamLimits
 from aiodis.api.records import MAX_RECORD_BYTES, Cursor, GetCursor, GetRecords
@@ -24,7 +24,7 @@ from aiodis.wire.codec_json import JsonCodec, fragment
 from aiodis.wire.cursor import CURSOR_LIFE_MS, CursorContent, decode_cursor, encode_cursor
 from aiodis.wire.routing import MAX_HASH
 
-__all__ = ["RecordHandlers", "RecordSlice", "partitions_of"]
+__all__ = ["RecordHandlers", "RecordSlice", "Touched", "partitions_of"]
 
 _JSON: Final = JsonCodec()
 _DEFAULT_TYPE: Final = "AT_SEQUENCE_NUMBER"  # facts 6.1
@@ -49,6 +49,17 @@ class RecordSlice:
         return _JSON.decode_get_reply(self.encode())
 
 
+class Touched(NamedTuple):
+    """What a put or a read came to: for a put, the partitions are all that it had records for."""
+
+    stream_name: str
+    partitions: tuple[int, ...]
+    records: int
+    failed: int
+    data_bytes: int
+    faults: tuple[str, ...] = ()
+
+
 class RecordHandlers:
     """One method a row of `aiodis.api.Records`."""
 
@@ -56,6 +67,8 @@ class RecordHandlers:
         self._state = state
         self.counted = Minute()
         """The minute that the last put or get was counted in."""
+        self.touched: Touched | None = None
+        """What the last put or get that was carried out came to."""
 
     def put(self, request: PutBody, now_ms: int) -> PutReply:
         name = request.stream_name
@@ -66,6 +79,7 @@ class RecordHandlers:
         stream.expire(now_ms)
         put = _Put(stream, request.records, sizes, now_ms)
         groups = put.route()
+        partitions = tuple(groups)
         if self._state.faults.partials:
             groups = put.fail(groups, self._state.faults)
         blocks = [
@@ -77,7 +91,16 @@ class RecordHandlers:
         self.counted = put.count(blocks)
         if put.is_throttled:
             self._state.events.traffic_limited(stream.row, now_ms)
-        return put.reply(stored=sum(len(block.sizes) for block in blocks))
+        reply = put.reply(stored=sum(len(block.sizes) for block in blocks))
+        self.touched = Touched(
+            stream.row.stream_name,
+            partitions,
+            len(sizes),
+            reply.failed_record_count,
+            sum(sum(block.sizes) for block in blocks),
+            put.faults,
+        )
+        return reply
 
     def get(self, request: GetRecords, now_ms: int) -> RecordSlice:
         try:
@@ -115,6 +138,7 @@ class RecordHandlers:
         flow = minute.flows[number]
         flow.records_out += found.count
         flow.bytes_out += found.data_bytes
+        self.touched = Touched(stream.row.stream_name, (number,), found.count, 0, found.data_bytes)
         following = CursorContent(
             stream.row.stream_name,
             cursor.partition_id,
@@ -149,6 +173,8 @@ class _Put:
         self._now_ms = now_ms
         self._results: list[PutResult | None] = [None] * len(records)
         self._throttled: dict[int, int] = {}  # records by partition
+        self.faults: tuple[str, ...] = ()
+        """The names of the faults that records met."""
 
     @property
     def is_throttled(self) -> bool:
@@ -180,6 +206,7 @@ class _Put:
         kept = {}
         for number, indexes in groups.items():
             failed = faults.fail_records(name, number, indexes)
+            self.faults = tuple({*self.faults, *(fault.name for fault in failed.values())})
             for index, fault in failed.items():
                 self._results[index] = PutResult(error_code=fault.code, error_message=fault.message)
             if len(failed) < len(indexes):
