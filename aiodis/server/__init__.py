@@ -9,6 +9,7 @@ from aiodis.server.local import (
     LocalDIS,
     StartError,
 )
+from aiodis.server.requests import Requests, SeenRequest
 from aiodis.server.storage.catalog import CatalogDamagedError
 from aiodis.server.storage.frame import LogDamagedError
 from aiodis.server.transitions import Transitions
@@ -23,6 +24,8 @@ __all__ = [
     "LocalDIS",
     "LogDamagedError",
     "ManualClock",
+    "Requests",
+    "SeenRequest",
     "StartError",
     "SystemClock",
     "Transitions",
