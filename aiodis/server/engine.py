@@ -30,7 +30,8 @@ from aiodis.server.handlers.transfer_tasks import TransferTaskHandlers
 from aiodis.server.memberships import Memberships
 from aiodis.server.quotas import AccountQuotas
 from aiodis.server.retention import Retention
-from aiodis.server.state import State
+from aiodis.server.state import State, subfolders
+from aiodis.server.storage import holds_records
 from aiodis.server.storage.catalog import Catalog
 from aiodis.server.storage.policies import PolicyTable
 from aiodis.server.target import target_of
@@ -109,7 +110,11 @@ class Engine:
             CatalogDamagedError: the catalog cannot be read.
             LogDamagedError: a log cannot be trusted.
         """
-        catalog = Catalog.open(folder and folder / "catalog.db")
+        logs = None if folder is None else folder / "streams"
+        catalog = Catalog.open(
+            folder and folder / "catalog.db",
+            may_begin=logs is None or not any(map(holds_records, subfolders(logs))),
+        )
         state = State(
             folder,
             catalog,

@@ -25,7 +25,7 @@ from aiodis.server.limits import PartitionLimits
 from aiodis.server.quotas import AccountQuotas
 from aiodis.server.refusal import Refusal
 from aiodis.server.scaling import kind_of, next_allowed_ms, partitions_after
-from aiodis.server.storage import RecordLog
+from aiodis.server.storage import LogDamagedError, RecordLog, holds_records
 from aiodis.server.storage.catalog import (
     AppRow,
     Catalog,
@@ -41,7 +41,7 @@ from aiodis.server.traffic import Traffic
 from aiodis.server.transitions import Transitions
 from aiodis.wire.routing import PartitionMap, even_ranges, hash_key
 
-__all__ = ["State", "Stream", "new_id"]
+__all__ = ["State", "Stream", "new_id", "subfolders"]
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 _CACHED_KEYS: Final = 16_384
@@ -182,25 +182,42 @@ class State:
     def load(self) -> list[str]:
         """Open the log of each stream of the catalog; tell what the starts of the logs found.
 
-        A log without a stream is what a deletion left that did not come to its
-        end: it is removed. A stream without a log gets an empty one.
+        A log without a stream is what a making or a deletion left that did not come to
+        its end: it is removed. One that holds records, of a stream that nobody deleted,
+        is not: the catalog must have lost that stream.
 
         Raises:
-            LogDamagedError: a log cannot be trusted.
+            LogDamagedError: a log cannot be trusted, or does not fit the catalog.
         """
         found = []
         self.tasks.load()
         for row in self.catalog.streams():
-            log = RecordLog.open(self._log_folder(row.stream_id))
+            folder = self._log_folder(row.stream_id)
+            log = RecordLog.open(folder, may_begin=False) if folder else RecordLog.open(None)
             self._take(Stream(row, log, self.history))
+            if folder and log.partitions > len(row.partitions):
+                last = f"partition {log.partitions - 1}, and the catalog has {len(row.partitions)}"
+                raise LogDamagedError(folder, 0, f"there are records of {last}")
             if log.recovery.cut_bytes:
                 found.append(f"stream {row.stream_name}: {log.recovery.summary}")
-        if self._logs and self._logs.is_dir():
-            for folder in self._logs.iterdir():
-                if folder.name not in self._by_id:
-                    shutil.rmtree(folder)
-                    found.append(f"removed {folder}, the rest of a deleted stream")
+        if self._logs:
+            found += self._remove_rests(self._logs)
         return found
+
+    def _remove_rests(self, logs: Path) -> list[str]:
+        removed = self.catalog.removed_streams()
+        rests = [folder for folder in subfolders(logs) if folder.name not in self._by_id]
+        for folder in rests:
+            if folder.name not in removed and holds_records(folder):
+                raise LogDamagedError(folder, 0, "there are records of no stream in the catalog")
+        for folder in rests:
+            shutil.rmtree(folder)
+        for stream_id in removed:
+            self.catalog.forget_removed(stream_id)
+        return [
+            f"removed {folder}, the rest of a stream that was being made or deleted"
+            for folder in rests
+        ]
 
     def close(self) -> None:
         """Close all logs and the catalog. Repeating it does nothing."""
@@ -298,7 +315,10 @@ class State:
         self.auto_scaling.pop(row.stream_id, None)
         self.tasks.forget(row.stream_id)
         stream.log.close()
-        _remove(self._log_folder(row.stream_id))
+        folder = self._log_folder(row.stream_id)
+        _remove(folder)
+        if folder is None or not folder.exists():
+            self.catalog.forget_removed(row.stream_id)
 
     def used_partitions(self, stream_type: str) -> int:
         """Count the partitions that the account has of a type, with those being made."""
@@ -407,6 +427,11 @@ class State:
 
 def _kept(scalings: tuple[ScalingRow, ...], last: ScalingRow) -> tuple[ScalingRow, ...]:
     return (*scalings, last)[-guesses.KEPT_SCALINGS :]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """List the folders in a folder, sorted; none where it is not there."""
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
 def _remove(folder: Path | None) -> None:

@@ -133,20 +133,6 @@ async def test_everything_survives_a_restart(tmp_path):
         assert placed["sequence_number"] == "50"
 
 
-async def test_a_start_reconciles_the_catalog_and_the_logs(tmp_path):
-    async with calling(tmp_path) as dis:
-        await dis.create("a")
-        await dis.create("b")
-        await dis.put([record()], "a")
-        lost = (await dis.describe("b"))["stream_id"]
-    (tmp_path / "streams" / lost).rename(tmp_path / "streams" / "unknown")
-    async with calling(tmp_path) as dis:
-        assert [line for line in dis.server.recovery if "unknown" in line]
-        assert len((await dis.put([record()], "b"))["records"]) == 1
-        assert (await dis.put([record()], "a"))["records"][0]["sequence_number"] == "1"
-    assert not (tmp_path / "streams" / "unknown").exists()
-
-
 async def test_a_torn_log_is_cut_and_reported(tmp_path):
     async with calling(tmp_path) as dis:
         await dis.create()

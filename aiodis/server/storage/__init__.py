@@ -2,6 +2,6 @@
 
 from aiodis.server.storage.frame import LogDamagedError, PutBlock
 from aiodis.server.storage.record_log import RecordLog, Slice
-from aiodis.server.storage.recovery import Recovery
+from aiodis.server.storage.recovery import Recovery, holds_records
 
-__all__ = ["LogDamagedError", "PutBlock", "RecordLog", "Recovery", "Slice"]
+__all__ = ["LogDamagedError", "PutBlock", "RecordLog", "Recovery", "Slice", "holds_records"]

@@ -7,6 +7,8 @@ system before its answer goes out, so it survives the end of the process
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -27,6 +29,12 @@ __all__ = [
 ]
 
 VERSION: Final = 1
+
+# A stream that was removed stays here until its log is gone too, so that a start can tell what
+# is left of a removal from a log whose stream the catalog has lost.
+_REMOVED: Final = """
+CREATE TABLE IF NOT EXISTS removed_streams (stream_id TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
 
 _SCHEMA: Final = """
 CREATE TABLE streams (
@@ -51,6 +59,9 @@ CREATE INDEX checkpoints_of_stream ON checkpoints (stream_id);
 """
 
 PartitionStatus = Literal["ACTIVE", "DELETED", "EXPIRED"]
+
+
+_LOST: Final = "it is missing or empty, but the logs of streams are there"
 
 
 class CatalogDamagedError(DISError):
@@ -122,16 +133,19 @@ class Catalog:
         self._db = connection
 
     @classmethod
-    def open(cls, path: Path | None) -> "Catalog":
-        """Open the catalog, made if need be; None keeps it in memory.
+    def open(cls, path: Path | None, *, may_begin: bool = True) -> "Catalog":
+        """Open the catalog, made if need be and if it may be; None keeps it in memory.
 
         Raises:
-            CatalogDamagedError: the file is no catalog that this version can read.
+            CatalogDamagedError: the file is no catalog that this version can read, or
+                there is none and there should be.
         """
+        if path and not may_begin and not path.exists():
+            raise CatalogDamagedError(f"the catalog {path} cannot be used: {_LOST}")
         # The engine has one thread at a time, which need not be the one that opened it.
         db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
         try:
-            _prepare(db)
+            _prepare(db, may_begin=may_begin)
         except (sqlite3.DatabaseError, CatalogDamagedError) as exc:
             db.close()
             raise CatalogDamagedError(f"the catalog {path} cannot be used: {exc}") from exc
@@ -159,16 +173,28 @@ class Catalog:
             raise CatalogDamagedError(f"the catalog's streams cannot be read: {exc}") from exc
 
     def save_stream(self, row: StreamRow) -> None:
-        """Write a stream, new or changed."""
-        self._db.execute(
-            "INSERT INTO streams VALUES (?, ?, ?)"
-            " ON CONFLICT (stream_id) DO UPDATE SET definition = excluded.definition",
-            (row.stream_id, row.stream_name, msgspec.json.encode(row)),
-        )
+        """Write a stream, new or changed, and bring it to the disk: its log depends on it."""
+        with self._lasting():
+            self._db.execute(
+                "INSERT INTO streams VALUES (?, ?, ?)"
+                " ON CONFLICT (stream_id) DO UPDATE SET definition = excluded.definition",
+                (row.stream_id, row.stream_name, msgspec.json.encode(row)),
+            )
 
     def remove_stream(self, stream_id: str) -> None:
-        """Remove a stream and all checkpoints in it."""
-        self._db.execute("DELETE FROM streams WHERE stream_id = ?", (stream_id,))
+        """Remove a stream and all checkpoints in it, for good; `forget_removed` comes later."""
+        with self._lasting():
+            self._db.execute("DELETE FROM streams WHERE stream_id = ?", (stream_id,))
+            self._db.execute("INSERT INTO removed_streams VALUES (?)", (stream_id,))
+
+    def removed_streams(self) -> frozenset[str]:
+        """Read the ids of the removed streams whose logs may still be there."""
+        rows = self._db.execute("SELECT stream_id FROM removed_streams")
+        return frozenset(stream_id for (stream_id,) in rows)
+
+    def forget_removed(self, stream_id: str) -> None:
+        """Note that a removed stream's log is gone."""
+        self._db.execute("DELETE FROM removed_streams WHERE stream_id = ?", (stream_id,))
 
     def add_app(self, row: AppRow) -> None:
         """Write a new app."""
@@ -228,13 +254,35 @@ class Catalog:
             (app_name, stream_id, partition),
         )
 
+    @contextmanager
+    def _lasting(self) -> Iterator[None]:
+        """Make one transaction of the block, on the disk at its end, with all that came before."""
+        self._db.execute("PRAGMA synchronous = FULL")
+        try:
+            self._db.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        finally:
+            self._db.execute("PRAGMA synchronous = NORMAL")
 
-def _prepare(db: sqlite3.Connection) -> None:
+
+def _prepare(db: sqlite3.Connection, *, may_begin: bool) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA foreign_keys = ON")
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise CatalogDamagedError(f"it is of version {version}, later than {VERSION}")
+    # SQLite finds damage where it comes across it, which may be long after the start.
+    (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise CatalogDamagedError(found)
+    if version == 0 and not may_begin:
+        raise CatalogDamagedError(_LOST)
     if version == 0:
         db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    db.execute(_REMOVED)

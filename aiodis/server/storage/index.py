@@ -72,6 +72,11 @@ class LogIndex:
         self.last_ms = 0
         self._partitions: dict[int, PartitionIndex] = {}
 
+    @property
+    def partitions(self) -> int:
+        """One more than the highest number of a partition that records were put to."""
+        return max(self._partitions, default=-1) + 1
+
     def partition(self, partition: int) -> PartitionIndex:
         """Get a partition to look at; an empty one when nothing was ever put to it."""
         found = self._partitions.get(partition)

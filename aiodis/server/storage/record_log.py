@@ -19,6 +19,7 @@ from typing import Final
 
 from aiodis.errors import ClosedError
 from aiodis.server.storage.frame import (
+    LogDamagedError,
     PutBlock,
     encode_opening,
     encode_records,
@@ -26,7 +27,7 @@ from aiodis.server.storage.frame import (
     unpack_numbers,
 )
 from aiodis.server.storage.index import LogIndex, PartitionIndex
-from aiodis.server.storage.recovery import Recovery, recover
+from aiodis.server.storage.recovery import Recovery, has_begun, recover
 from aiodis.server.storage.segment import FileSegment, MemorySegment, Segment, sync_folder
 
 __all__ = ["RecordLog", "Slice"]
@@ -79,22 +80,29 @@ class RecordLog:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         sync_rolls: bool = True,
+        may_begin: bool = True,
     ) -> "RecordLog":
-        """Open the log of a folder, which is made if need be; None keeps all in memory.
+        """Open the log of a folder, made if need be and if it may be; None keeps all in memory.
 
         `sync_rolls` brings each full segment to the disk before the next one begins.
         Without it, a loss of power may tear an earlier segment than the last, and the
         next start refuses.
 
         Raises:
-            LogDamagedError: the folder holds a log that cannot be trusted.
+            LogDamagedError: the folder holds a log that cannot be trusted, or none and
+                there should be one.
         """
         log = cls(folder, segment_bytes=segment_bytes, sync_rolls=sync_rolls)
         if folder is not None:
-            log._load(folder)
+            log._load(folder, may_begin=may_begin)
         if not log._segments:
             log._begin_segment(0, sync=sync_rolls)
         return log
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions there are at least: one more than the highest number in use."""
+        return self._index.partitions
 
     @property
     def disk_bytes(self) -> int:
@@ -212,7 +220,9 @@ class RecordLog:
     def _active(self) -> Segment:
         return next(reversed(self._segments.values()))
 
-    def _load(self, folder: Path) -> None:
+    def _load(self, folder: Path, *, may_begin: bool) -> None:
+        if not may_begin and not has_begun(folder):
+            raise LogDamagedError(folder, 0, "the log is missing")
         if not folder.exists():
             folder.mkdir(parents=True)
             sync_folder(folder.parent)

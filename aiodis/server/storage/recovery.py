@@ -12,7 +12,7 @@ records were lost or changed. A start must not paper over that: it refuses.
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from aiodis.server.storage.frame import (
     OPENING,
@@ -20,6 +20,7 @@ from aiodis.server.storage.frame import (
     VERSION,
     Frame,
     LogDamagedError,
+    Opening,
     decode_opening,
     decode_records,
     encode_opening,
@@ -28,9 +29,11 @@ from aiodis.server.storage.frame import (
     read_frame,
 )
 from aiodis.server.storage.index import LogIndex
-from aiodis.server.storage.segment import FileSegment, find_segments
+from aiodis.server.storage.segment import FileSegment, find_segments, has_segments
 
-__all__ = ["Recovery", "recover"]
+__all__ = ["Recovery", "has_begun", "holds_records", "recover"]
+
+_BEGUN_BYTES: Final = sum(map(len, encode_opening(Opening(0, 0, ()))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,16 @@ def recover(folder: Path, index: LogIndex) -> tuple[list[FileSegment], Recovery]
             _cut(segment, replayed.end, index, is_first=segment is segments[0])
     cut_file = segments[-1].path if cut else None
     return segments, Recovery(len(segments), frames, records, checked, cut, cut_file)
+
+
+def has_begun(folder: Path) -> bool:
+    """Say whether a folder holds a log as far as its first opening."""
+    return has_segments(folder, least_bytes=_BEGUN_BYTES)
+
+
+def holds_records(folder: Path) -> bool:
+    """Say whether a folder may hold any: whether there is more than a log's first opening."""
+    return has_segments(folder, least_bytes=_BEGUN_BYTES + 1)
 
 
 class _Replayed(NamedTuple):

@@ -19,7 +19,14 @@ from typing import Final, Protocol
 
 from aiodis.server.storage.frame import LogDamagedError
 
-__all__ = ["FileSegment", "MemorySegment", "Segment", "find_segments", "sync_folder"]
+__all__ = [
+    "FileSegment",
+    "MemorySegment",
+    "Segment",
+    "find_segments",
+    "has_segments",
+    "sync_folder",
+]
 
 _NAME: Final = re.compile(r"([0-9]{10})\.log")
 _FLAGS: Final = os.O_RDWR | os.O_APPEND
@@ -190,6 +197,14 @@ def find_segments(folder: Path) -> list[FileSegment]:
             missing = folder / f"{before.serial + 1:010d}.log"
             raise LogDamagedError(missing, 0, "this segment is missing")
     return segments
+
+
+def has_segments(folder: Path, *, least_bytes: int) -> bool:
+    """Say whether a folder is there and holds a segment of that size or more."""
+    return folder.is_dir() and any(
+        _NAME.fullmatch(path.name) and path.stat().st_size >= least_bytes
+        for path in folder.iterdir()
+    )
 
 
 def sync_folder(folder: Path) -> None:
