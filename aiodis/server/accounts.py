@@ -113,14 +113,39 @@ class Accounts:
         found = tuple(_with_ids(account) for account in accounts)
         if not found:
             raise ConfigError("there are no accounts")
-        self.all: Final = found
-        self._callers = [Caller(account, user) for account in found for user in account.users]
-        _check_once("project_id", [account.project_id for account in found])
-        _check_once("account", [account.name for account in found])
-        _check_once("user", [c.principals[0] for c in self._callers])
-        _check_once("access key", [key.access_key for c in self._callers for key in c.user.keys])
-        self._by_key = {k.access_key: (c, k) for c in self._callers for k in c.user.keys}
-        self._by_id = {caller.user.id: caller for caller in self._callers}
+        self._take(found)
+
+    def add(self, account: Account) -> Account:
+        """Take one more in, and give it with its ids.
+
+        Raises:
+            ConfigError: a name, a key or the project is there already.
+        """
+        added = _with_ids(account)
+        self._take((*self.all, added))
+        return added
+
+    def remove(self, name: str) -> Account:
+        """Take one out, and give it: nobody knows its users and keys any more.
+
+        Raises:
+            KeyError: there is none of that name, or it is the first, whose the settings are.
+        """
+        for account in self.all[1:]:
+            if account.name == name:
+                self._take(tuple(kept for kept in self.all if kept is not account))
+                return account
+        raise KeyError(name)
+
+    def _take(self, accounts: tuple[Account, ...]) -> None:
+        callers = [Caller(account, user) for account in accounts for user in account.users]
+        _check_once("project_id", [account.project_id for account in accounts])
+        _check_once("account", [account.name for account in accounts])
+        _check_once("user", [c.principals[0] for c in callers])
+        _check_once("access key", [key.access_key for c in callers for key in c.user.keys])
+        self.all, self._callers = accounts, callers
+        self._by_key = {k.access_key: (c, k) for c in callers for k in c.user.keys}
+        self._by_id = {caller.user.id: caller for caller in callers}
 
     @classmethod
     def of_one(cls, key: AccessKey, project_id: str) -> Self:
@@ -152,12 +177,11 @@ class Accounts:
 
     def named(self, domain: str | None, user_name: str) -> Caller | None:
         """Give the user of a name in the account of a name or id, or None."""
-        for caller in self._callers:
-            if caller.user.name == user_name and (
-                not self.is_strict or domain in {caller.account.name, caller.account.id}
-            ):
+        found = [caller for caller in self._callers if caller.user.name == user_name]
+        for caller in found:
+            if domain in {caller.account.name, caller.account.id}:
                 return caller
-        return None
+        return None if self.is_strict or not found else found[0]
 
     def in_ids(self, principal: str) -> str:
         """Write a principal in ids, as far as its names are known here."""

@@ -6,6 +6,7 @@ passes at once leaves what an hour leaves.
 """
 
 import logging
+from itertools import count
 from typing import Final, Protocol
 
 __all__ = ["Agenda", "Duty"]
@@ -29,13 +30,20 @@ class Agenda:
     """All duties. One that fails is logged and tried again in a minute; the others go on."""
 
     def __init__(self) -> None:
-        self._duties: list[Duty] = []
+        self._duties: dict[int, Duty] = {}
+        self._numbers = count()
         self._not_before: dict[int, int] = {}
         self._began_ms = 0
 
     def add(self, duty: Duty) -> None:
         """Take a duty on."""
-        self._duties.append(duty)
+        self._duties[next(self._numbers)] = duty
+
+    def remove(self, duty: Duty) -> None:
+        """Let a duty go. That one must be there."""
+        number = next(number for number, found in self._duties.items() if found is duty)
+        del self._duties[number]
+        self._not_before.pop(number, None)
 
     def begin(self, now_ms: int) -> None:
         """Note when the service came up: what was due while it was not is due then."""
@@ -62,7 +70,7 @@ class Agenda:
                 self._not_before.pop(index, None)
 
     def _due(self) -> list[tuple[int, int]]:
-        found = ((duty.due_ms(), index) for index, duty in enumerate(self._duties))
+        found = ((duty.due_ms(), index) for index, duty in self._duties.items())
         return [
             (max(due, self._began_ms, self._not_before.get(index, due)), index)
             for due, index in found

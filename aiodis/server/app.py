@@ -49,6 +49,8 @@ _SEEN: Final = ContextVar[SeenRequest]("aiodis_seen")
 _SEEN_PATH: Final = 256
 _OF_RECORDS: Final = frozenset({"records.put", "records.get"})
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Identified = tuple[web.Response, str | None]
+"""IAM's answer, and in which project the caller is."""
 _AnyOperation = Operation[..., Any]
 
 logger = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ class Front:
         requests: Requests,
     ) -> None:
         self._projects, self._gate, self._identity, self._clock = projects, gate, identity, clock
-        self._faults, self._actor = faults, FaultActor(faults, clock)
+        self._faults, self._actor = faults, FaultActor(clock)
         self._requests = requests
         self._date = (0, "")
         self._in_flight = 0
@@ -109,16 +111,18 @@ class Front:
             seen = _SEEN.get()
             # Before the body is read, a route of several operations goes by its first one's name.
             seen.operation = first.name
-            if self._faults.armed and (broken := await self._actor.breaks(first.name, request)):
-                seen.faults = (broken,)
-                return web.Response()  # nobody reads it
+            project_id = seen.project = request.match_info["project_id"]
+            if self._faults.armed:
+                faults = self._faults.of_project(project_id)
+                if broken := await self._actor.breaks(faults, first.name, request):
+                    seen.faults = (broken,)
+                    return web.Response()  # nobody reads it
             body = await request.read()
             seen.bytes_in = len(body)
             if self._requests.keep_bodies:
                 seen.body = body
             now_ms, began = self._clock.now_ms(), perf_counter()
             self._projects.agenda.run_until(now_ms)
-            project_id = seen.project = request.match_info["project_id"]
             caller = self._caller(request, body, now_ms)
             if caller is not None:
                 seen.user = caller.principals[0]
@@ -134,7 +138,8 @@ class Front:
             engine, asked = self._projects.reach(caller, home, operation.name, given)
             try:
                 if self._faults.armed:
-                    plan = self._faults.plan(operation.name, lambda: engine.target(asked))
+                    faults = self._faults.of_project(project_id)
+                    plan = faults.plan(operation.name, lambda: engine.target(asked))
                     seen.faults = tuple(plan.met)
                     return await self._actor.answer(
                         request,
@@ -165,20 +170,23 @@ class Front:
             return _response(refusal.status, refusal.encode())
 
     def _faulty(
-        self, operation: str, handler: Callable[[web.Request], Awaitable[web.Response]]
+        self, operation: str, handler: Callable[[web.Request], Awaitable[_Identified]]
     ) -> _Handler:
         """Let one of IAM's endpoints meet faults. It leaves no trace, so it always comes first."""
 
         async def handle(request: web.Request) -> web.Response:
             seen = _SEEN.get()
             seen.operation, seen.bytes_in = operation, request.content_length or 0
-            if not self._faults.armed:
-                return await handler(request)
-            if broken := await self._actor.breaks(operation, request):
+            if self._faults.armed and (
+                broken := await self._actor.breaks(self._faults, operation, request)
+            ):
                 seen.faults = (broken,)
                 return web.Response()
-            response = await handler(request)
-            plan = self._faults.plan(operation)
+            response, seen.project = await handler(request)
+            if not self._faults.armed:
+                return response
+            faults = self._faults.of_project(seen.project) if seen.project else self._faults
+            plan = faults.plan(operation)
             seen.faults = tuple(plan.met)
             return await self._actor.answer(request, plan, lambda: response)
 
@@ -187,11 +195,12 @@ class Front:
     def _caller(self, request: web.Request, body: bytes, now_ms: int) -> Caller | None:
         return self._gate.check(request.method, request.raw_path, request.headers, body, now_ms)
 
-    async def _create_token(self, request: web.Request) -> web.Response:
-        token, body = self._identity.create_token(await request.read(), self._clock.now_ms())
+    async def _create_token(self, request: web.Request) -> _Identified:
+        given, now_ms = await request.read(), self._clock.now_ms()
+        token, body, project_id = self._identity.create_token(given, now_ms)
         response = _response(201, body)
         response.headers["X-Subject-Token"] = token
-        return response
+        return response, project_id
 
     async def _refuse_resource_type(self, request: web.Request) -> web.Response:
         body, now_ms = await request.read(), self._clock.now_ms()
@@ -199,14 +208,15 @@ class Front:
         self._gate.check_project(caller, request.match_info["project_id"])
         raise Refusal("DIS.4602", request.match_info["resource_type"])
 
-    async def _list_projects(self, request: web.Request) -> web.Response:
+    async def _list_projects(self, request: web.Request) -> _Identified:
         body = await request.read()
         now_ms = self._clock.now_ms()
         try:
             caller = self._caller(request, body, now_ms)
         except Refusal as refusal:
             raise IdentityRefusal(401, "Unauthorized", refusal.message) from None
-        return _response(200, self._identity.projects(caller, request.query.get("name")))
+        found = self._identity.projects(caller, request.query.get("name"))
+        return _response(200, found), caller.account.project_id if caller else None
 
     async def drain(self, seconds: float) -> None:
         """Wait for the requests in flight; from now on each answer closes its connection.

@@ -4,13 +4,15 @@ No sockets, no tasks, no clock of its own. A request is carried out as a whole
 before the next one, so the order of calls is the order of effects.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from aiodis.api import OPERATIONS
+from aiodis.record import ReceivedRecord, partition_name
 from aiodis.server.accounts import Accounts
-from aiodis.server.agenda import Agenda
+from aiodis.server.agenda import Agenda, Duty
 from aiodis.server.auto_scale import AutoScaler
 from aiodis.server.dump.buckets import Buckets, MemoryBuckets
 from aiodis.server.dump.dumper import Dumper
@@ -37,6 +39,7 @@ from aiodis.server.storage.policies import PolicyTable
 from aiodis.server.target import target_of
 from aiodis.server.transitions import Transitions
 from aiodis.wire.codec import PutBody
+from aiodis.wire.codec_json import decode_fragments
 from aiodis.wire.message import Message
 from aiodis.wire.operation import Encodable, Operation
 
@@ -60,10 +63,14 @@ class Engine:
         self._state = state
         self._policies = PolicyTable(state.catalog)
         self.agenda = Agenda() if agenda is None else agenda
-        self.agenda.add(state.history)
-        self.agenda.add(AutoScaler(state))
-        self.agenda.add(Retention(state))
-        self.agenda.add(Dumper(state, buckets))
+        self._duties: list[Duty] = [
+            state.history,
+            AutoScaler(state),
+            Retention(state),
+            Dumper(state, buckets),
+        ]
+        for duty in self._duties:
+            self.agenda.add(duty)
         memberships = Memberships(state)
         self._records = RecordHandlers(state)
         chapters = {
@@ -133,6 +140,8 @@ class Engine:
 
     def close(self) -> None:
         """Give all files back. Repeating it does nothing."""
+        while self._duties:
+            self.agenda.remove(self._duties.pop())
         self._state.close()
 
     def handles(self, operation: Operation[..., Any]) -> bool:
@@ -149,6 +158,23 @@ class Engine:
         """
         reply: Encodable = self._handlers[operation.name](request, now_ms)
         return reply
+
+    def records(self, stream_name: str, now_ms: int) -> list[ReceivedRecord]:
+        """Give all records of a stream, partition by partition; no limit and no fault counts.
+
+        Raises:
+            Refusal: there is no such stream.
+        """
+        stream = self._state.find(stream_name, now_ms)
+        found: list[ReceivedRecord] = []
+        for number in range(len(stream.row.partitions)):
+            first, after = stream.oldest(number, now_ms), stream.log.next_sequence(number)
+            read = stream.log.read(number, first, max_bytes=sys.maxsize, max_records=after - first)
+            records = decode_fragments(read.payload)
+            for record in records:
+                record.partition_id = partition_name(number)
+            found += records
+        return found
 
     def took(self, operation: Operation[..., Any], seconds: float) -> None:
         """Note how long the request took that was just carried out; only records' requests count.

@@ -25,11 +25,12 @@ NOWHERE: Final = Target(None, frozenset())
 
 
 class Aim(NamedTuple):
-    """The calls that a fault is for. None is any stream, and any partition."""
+    """The calls that a fault is for. None is any stream, any partition, any project."""
 
     operation: str
     stream: str | None
     partition: int | None
+    project: str | None = None
 
     @property
     def is_close(self) -> bool:
@@ -83,7 +84,8 @@ class Fault:
         if times is not None and times < 1:
             raise ConfigError(f"times is at least 1, not {times}")
         self.aim, self.name, self.times = aim, name, times
-        self.chances = _Chances(rate, seed, f"{name} {tuple(aim)}")
+        # Without the project: a sandbox's is another each time, and draws what all others draw.
+        self.chances = _Chances(rate, seed, f"{name} {aim[:3]}")
         self.count = 0
 
     @property
@@ -92,7 +94,7 @@ class Fault:
         return None if self.times is None else self.times - self.count
 
     def __repr__(self) -> str:
-        operation, stream, partition = self.aim
+        operation, stream, partition, _ = self.aim
         of = "" if self.times is None else f" of {self.times}"
         return (
             f"<{operation}: {self.name}"

@@ -26,20 +26,20 @@ class FaultActor:
     Pauses are in real time, also where the server's clock is moved by hand.
     """
 
-    def __init__(self, faults: Faults, clock: Clock) -> None:
-        self._faults, self._clock = faults, clock
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._released = asyncio.Event()
 
     def release(self) -> None:
         """Let pauses end, and break the connections of what hangs: the server stops."""
         self._released.set()
 
-    async def breaks(self, operation: str, request: web.Request) -> str | None:
+    async def breaks(self, faults: Faults, operation: str, request: web.Request) -> str | None:
         """Break the connection of a request that was not read yet, if that is its fault; name it.
 
         Cancelled, it breaks nothing.
         """
-        outcome = self._faults.break_connection(operation)
+        outcome = faults.break_connection(operation)
         if outcome is None:
             return None
         if isinstance(outcome, ResetAfter):

@@ -9,6 +9,9 @@ A call ends in one way. Where several faults would end it, the scripted one coun
 else the rule that was made first; those passed over are not counted. Latency,
 bandwidth and skew add up.
 
+The faults of one project, `of_project`, are for its calls alone; all else is for every
+project's.
+
 A call is counted in once the gate let it through and it could be read. Only
 `reset_before` and `reset_after` come earlier; these know a call's operation and no more.
 """
@@ -18,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from threading import RLock
 from typing import Final, Self, TypeVar, assert_never
 
 from aiodis.errors import ConfigError
@@ -116,20 +120,49 @@ class Plan:
         return True
 
 
-class Faults:
-    """The faults of one server. They outlast its restarts.
+@dataclass(slots=True)
+class _Kept:
+    """What the faults of all projects share. A test's thread makes them, the server's meets them.
 
-    Invariant: `armed` says whether any call may meet a fault, and `partials` are the
-    faults that records may meet; none that is used up is kept.
+    Invariant: none that is used up is kept.
     """
 
+    script: tuple[CallFault, ...] = ()
+    rules: tuple[CallFault, ...] = ()
+    partials: tuple[PartialFault, ...] = ()
+    counts: Counter[tuple[str | None, str, str]] = field(default_factory=Counter)
+    lock: RLock = field(default_factory=RLock)
+
+    def all(self) -> tuple[Fault, ...]:
+        return (*self.script, *self.rules, *self.partials)
+
+
+class Faults:
+    """The faults of one server, or of one of its projects. They outlast restarts."""
+
     def __init__(self) -> None:
-        self.armed = False
-        self.partials: tuple[PartialFault, ...] = ()
-        self._script: tuple[CallFault, ...] = ()
-        self._rules: tuple[CallFault, ...] = ()
+        self._kept = _Kept()
+        self._project: str | None = None
         self._scopes: tuple[list[Fault], ...] = ()
-        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def of_project(self, project_id: str) -> "Faults":
+        """Give the faults of one project: what is made, counted, cleared there is its own.
+
+        Its calls also meet the faults of the whole server.
+        """
+        faults = Faults()
+        faults._kept, faults._project = self._kept, project_id
+        return faults
+
+    @property
+    def armed(self) -> bool:
+        """Whether any call may meet a fault."""
+        return bool(self._kept.script or self._kept.rules)
+
+    @property
+    def partials(self) -> tuple[PartialFault, ...]:
+        """The faults that records may meet."""
+        return self._kept.partials
 
     def push(
         self,
@@ -152,10 +185,11 @@ class Faults:
         Raises:
             ConfigError: such a fault could never come.
         """
-        aim = Aim(operation, stream, partition)
+        aim = Aim(operation, stream, partition, self._project)
         fault = CallFault(aim, _chosen(aim, error, outcome), phase, times=times)
-        self._script = (*self._script, fault)
-        return self._keep(fault)
+        with self._kept.lock:
+            self._kept.script = (*self._kept.script, fault)
+        return self._scoped(fault)
 
     def rule(
         self,
@@ -175,11 +209,12 @@ class Faults:
         Raises:
             ConfigError: such a fault could never come.
         """
-        aim = Aim(operation, stream, partition)
+        aim = Aim(operation, stream, partition, self._project)
         chosen = _chosen(aim, error, outcome)
         fault = CallFault(aim, chosen, phase, rate=rate, seed=seed, times=times)
-        self._rules = (*self._rules, fault)
-        return self._keep(fault)
+        with self._kept.lock:
+            self._kept.rules = (*self._kept.rules, fault)
+        return self._scoped(fault)
 
     def partial(
         self,
@@ -203,10 +238,11 @@ class Faults:
         if operation != _PUT:
             raise ConfigError(f"only {_PUT} has records that can fail, not {operation!r}")
         message = message or fault_outcomes.message_of(code)
-        aim = Aim(operation, stream, partition)
+        aim = Aim(operation, stream, partition, self._project)
         fault = PartialFault(aim, code, message, rate=rate, seed=seed, times=times)
-        self.partials = (*self.partials, fault)
-        return self._keep(fault)
+        with self._kept.lock:
+            self._kept.partials = (*self._kept.partials, fault)
+        return self._scoped(fault)
 
     @contextmanager
     def scope(self) -> Iterator[Self]:
@@ -221,8 +257,10 @@ class Faults:
 
     def clear(self) -> None:
         """End all faults, and forget the counts."""
-        self._drop(self._all())
-        self._counts.clear()
+        with self._kept.lock:
+            self._drop(self._all())
+            for key in [key for key in self._kept.counts if self._is_ours(key[0])]:
+                del self._kept.counts[key]
 
     @property
     def counts(self) -> Counter[tuple[str, str]]:
@@ -230,7 +268,11 @@ class Faults:
 
         For partial failures it is the number of records.
         """
-        return self._counts.copy()
+        found: Counter[tuple[str, str]] = Counter()
+        for (project, operation, name), count in list(self._kept.counts.items()):
+            if self._is_ours(project):
+                found[operation, name] += count
+        return found
 
     def assert_exhausted(self) -> None:
         """See that each fault that is scripted, or bounded by `times`, came that often.
@@ -250,13 +292,14 @@ class Faults:
 
         A scripted break comes once it is in front of all that is scripted for the operation.
         """
-        scripted = next((f for f in self._script if f.aim.covers(operation)), None)
-        drawn = self._drawn(r for r in self._rules if r.aim.covers(operation) and _is_early(r))
-        found = [scripted, *drawn] if scripted and _is_early(scripted) else drawn
-        for fault in found:
-            if isinstance(fault.outcome, Connection):
-                self._count(fault, operation)
-                return fault.outcome
+        with self._kept.lock:
+            scripted = next(self._meant(self._kept.script, operation), None)
+            drawn = self._drawn(r for r in self._meant(self._kept.rules, operation) if _is_early(r))
+            found = [scripted, *drawn] if scripted and _is_early(scripted) else drawn
+            for fault in found:
+                if isinstance(fault.outcome, Connection):
+                    self._count(fault, operation)
+                    return fault.outcome
         return None
 
     def plan(self, operation: str, target: Callable[[], Target] = lambda: NOWHERE) -> Plan:
@@ -265,17 +308,18 @@ class Faults:
         `target` is asked once at most, and only if a fault is aimed that closely.
         """
         ask = cache(target)
-        scripted = (f for f in self._script if f.aim.covers(operation) and f.aim.hits(ask))
-        found = [fault for fault in (next(scripted, None),) if fault]
-        found += self._drawn(
-            rule
-            for rule in self._rules
-            if rule.aim.covers(operation) and not _is_early(rule) and rule.aim.hits(ask)
-        )
         plan = Plan()
-        for fault in found:
-            if plan.add(fault):
-                self._count(fault, operation)
+        with self._kept.lock:
+            scripted = (f for f in self._meant(self._kept.script, operation) if f.aim.hits(ask))
+            found = [fault for fault in (next(scripted, None),) if fault]
+            found += self._drawn(
+                rule
+                for rule in self._meant(self._kept.rules, operation)
+                if not _is_early(rule) and rule.aim.hits(ask)
+            )
+            for fault in found:
+                if plan.add(fault):
+                    self._count(fault, operation)
         return plan
 
     def fail_records(
@@ -284,13 +328,22 @@ class Faults:
         """Say which of the records for one partition fail, and of what."""
         target = Target(stream_name, frozenset((partition,)))
         failed: dict[int, PartialFault] = {}
-        for fault in self.partials:
-            if fault.aim.hits(lambda: target):
-                for index in indexes:
-                    if fault.left != 0 and fault.chances.hit() and index not in failed:
-                        failed[index] = fault
-                        self._count(fault, _PUT)
+        with self._kept.lock:
+            for fault in self._meant(self._kept.partials, _PUT):
+                if fault.aim.hits(lambda: target):
+                    for index in indexes:
+                        if fault.left != 0 and fault.chances.hit() and index not in failed:
+                            failed[index] = fault
+                            self._count(fault, _PUT)
         return failed
+
+    def _meant(self, faults: Iterable[_F], operation: str) -> Iterator[_F]:
+        """Give those for an operation of this project, or of any."""
+        return (
+            fault
+            for fault in faults
+            if fault.aim.project in {None, self._project} and fault.aim.covers(operation)
+        )
 
     def _drawn(self, rules: Iterable[CallFault]) -> list[CallFault]:
         """Let each rule draw, so that none depends on what another drew."""
@@ -298,25 +351,29 @@ class Faults:
 
     def _count(self, fault: Fault, operation: str) -> None:
         fault.count += 1
-        self._counts[operation, fault.name] += 1
+        self._kept.counts[fault.aim.project, operation, fault.name] += 1
         if fault.left == 0:
             self._drop([fault])
 
-    def _keep(self, fault: _F) -> _F:
+    def _scoped(self, fault: _F) -> _F:
         for scope in self._scopes[-1:]:
             scope.append(fault)
-        self.armed = bool(self._script or self._rules)
         return fault
 
-    def _drop(self, faults: Sequence[Fault]) -> None:
+    def _drop(self, faults: Iterable[Fault]) -> None:
         gone = {id(fault) for fault in faults}
-        self._script = tuple(f for f in self._script if id(f) not in gone)
-        self._rules = tuple(f for f in self._rules if id(f) not in gone)
-        self.partials = tuple(f for f in self.partials if id(f) not in gone)
-        self.armed = bool(self._script or self._rules)
+        kept = self._kept
+        with kept.lock:
+            kept.script = tuple(f for f in kept.script if id(f) not in gone)
+            kept.rules = tuple(f for f in kept.rules if id(f) not in gone)
+            kept.partials = tuple(f for f in kept.partials if id(f) not in gone)
 
     def _all(self) -> list[Fault]:
-        return [*self._script, *self._rules, *self.partials]
+        return [fault for fault in self._kept.all() if self._is_ours(fault.aim.project)]
+
+    def _is_ours(self, project: str | None) -> bool:
+        """Say whether what is kept of a project is to be seen here."""
+        return self._project in {None, project}
 
 
 def _is_early(fault: CallFault) -> bool:
@@ -331,4 +388,6 @@ def _chosen(aim: Aim, code: str | None, outcome: Outcome | None) -> Outcome:
         raise ConfigError(
             f"{outcome.name} comes before stream and partition are known; reset() can be aimed"
         )
+    if isinstance(outcome, Connection) and aim.project and aim.operation.startswith("iam."):
+        raise ConfigError(f"{outcome.name} comes before IAM knows whose call it is; reset() can")
     return outcome or error(str(code))

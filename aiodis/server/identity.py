@@ -85,8 +85,8 @@ class Identity:
     def __init__(self, accounts: Accounts, region: str) -> None:
         self._accounts, self._region = accounts, region
 
-    def create_token(self, body: bytes, now_ms: int) -> tuple[str, bytes]:
-        """Answer POST /v3/auth/tokens: the token for the header, and the body.
+    def create_token(self, body: bytes, now_ms: int) -> tuple[str, bytes, str]:
+        """Answer POST /v3/auth/tokens: the token for the header, the body, and whose project's.
 
         Raises:
             IdentityRefusal: the request is none, the user or the password is another, or
@@ -108,7 +108,7 @@ class Identity:
         expires_ms = now_ms + TOKEN_LIFE_MS
         domain_name = user.domain.name or caller.account.name
         body = self._token_body(caller, domain_name, now_ms, expires_ms)
-        return self.issue(caller, expires_ms), body
+        return self.issue(caller, expires_ms), body, caller.account.project_id
 
     def issue(self, caller: Caller, expires_ms: int) -> str:
         """Make a token for a user with a password that is valid until a time."""

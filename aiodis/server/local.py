@@ -6,18 +6,19 @@ import errno
 import os
 import ssl
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from aiohttp import web
 
 from aiodis.config import is_loopback
 from aiodis.credentials import AccessKey
-from aiodis.errors import ClosedError, ConfigError, DISError
+from aiodis.errors import ClosedError, ConfigError, DISError, error_class
+from aiodis.record import ReceivedRecord
 from aiodis.server.accounts import (
     Account,
     Accounts,
@@ -29,15 +30,20 @@ from aiodis.server.accounts import (
 from aiodis.server.app import Front
 from aiodis.server.clock import Clock, SystemClock
 from aiodis.server.dump.buckets import Buckets, FolderBuckets, MemoryBuckets
+from aiodis.server.engine import Engine
 from aiodis.server.faults import Faults
 from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity
 from aiodis.server.keeper import Keeper
+from aiodis.server.loop_thread import LoopThread
 from aiodis.server.projects import Projects
 from aiodis.server.quotas import AccountQuotas
+from aiodis.server.refusal import Refusal
 from aiodis.server.requests import Requests
 from aiodis.server.tls import TLSError, with_authority, with_files
 from aiodis.server.transitions import Transitions
+from aiodis.wire.message import Message
+from aiodis.wire.operation import Operation
 
 __all__ = [
     "DEFAULT_ACCESS_KEY",
@@ -62,6 +68,9 @@ _BACKLOG: Final = 1024
 _READ_BUFFER_BYTES: Final = 1024 * 1024
 # M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD of <malloc.h>; 32 MB is the most for the last.
 _MALLOC_OPTIONS: Final = ((-1, 256 << 20), (-2, 16 << 20), (-3, 32 << 20))
+
+
+R = TypeVar("R")
 
 
 class StartError(DISError):
@@ -159,6 +168,7 @@ class LocalDIS:
         self._tls_cert = None if tls_cert is None else Path(tls_cert)
         self._tls_key = None if tls_key is None else Path(tls_key)
         self._running: AsyncExitStack | None = None
+        self._served: tuple[LoopThread, Projects] | None = None
         self._address: tuple[str, int] | None = None
 
     @property
@@ -193,6 +203,94 @@ class LocalDIS:
             raise KeyError(f"{account_name}.{user_name}")
         return self._settings_of(caller)
 
+    def add_account(self, account: Account, **settings: Any) -> dict[str, Any]:
+        """Take in one more account, with a project of its own; give the settings of its first user.
+
+        `settings` may be `limited`, `quotas` and `transitions`, for this project alone; they
+        last until the server stops, the account as long as this object. From any thread.
+
+        Raises:
+            ConfigError: a name, a key or the project is there already, or such a setting is not.
+            ClosedError: the server does not run.
+        """
+        if unknown := settings.keys() - {"limited", "quotas", "transitions"}:
+            raise ConfigError(f"an account has no setting {min(unknown)!r}")
+        if isinstance(settings.get("quotas"), Mapping):
+            settings["quotas"] = AccountQuotas.of(settings["quotas"])
+
+        def add(projects: Projects) -> None:
+            added = self.accounts.add(account)
+            try:
+                projects.add(added.project_id, **settings)
+            except BaseException:
+                self.accounts.remove(added.name)
+                raise
+
+        self._act(add)
+        return self.settings_of(account.name, account.users[0].name)
+
+    def remove_account(self, name: str) -> None:
+        """Take an account out, with its faults; what it kept in memory is gone. From any thread.
+
+        Raises:
+            KeyError: there is none of that name, or it is the first one.
+            ClosedError: the server does not run.
+        """
+
+        def remove(projects: Projects) -> None:
+            project_id = self.accounts.remove(name).project_id
+            projects.remove(project_id)
+            self.faults.of_project(project_id).clear()
+            self.requests.of_project(project_id).clear()
+
+        self._act(remove)
+
+    def records(self, stream_name: str, *, project_id: str | None = None) -> list[ReceivedRecord]:
+        """Give all records of a stream, partition by partition. From any thread.
+
+        It is for tests to look at: no limit applies, no fault comes, and no request is made.
+
+        Raises:
+            NotFoundError: there is no such stream.
+            ClosedError: the server does not run.
+        """
+        return self._in_project(project_id, lambda engine, now: engine.records(stream_name, now))
+
+    def carry_out(
+        self, operation: Operation[..., Any], request: Message, *, project_id: str | None = None
+    ) -> Any:
+        """Let the service itself do an operation, as if the project's owner had called.
+
+        There is no request, so no signature is checked and no fault for calls comes. From
+        any thread.
+
+        Raises:
+            ServiceError: the service says no.
+            ClosedError: the server does not run.
+        """
+        return self._in_project(
+            project_id, lambda engine, now: engine.handle(operation, request, now)
+        )
+
+    def _in_project(self, project_id: str | None, act: Callable[[Engine, int], R]) -> R:
+        def do(projects: Projects) -> R:
+            now_ms = self.clock.now_ms()
+            projects.agenda.run_until(now_ms)
+            return act(projects.home(project_id or self.project_id), now_ms)
+
+        try:
+            return self._act(do)
+        except Refusal as refusal:
+            kind = error_class(refusal.status, refusal.code)
+            raise kind(refusal.message, status=refusal.status, code=refusal.code) from None
+
+    def _act(self, act: Callable[[Projects], R]) -> R:
+        """Do something with what runs, in the thread that it runs in."""
+        if self._served is None:
+            raise ClosedError("the server does not run")
+        thread, projects = self._served
+        return thread.call(lambda: act(projects))
+
     def _settings_of(self, caller: Caller) -> dict[str, Any]:
         settings = {
             "endpoint": self.endpoint,
@@ -219,6 +317,7 @@ class LocalDIS:
                     await stack.enter_async_context(Keeper(projects.agenda, self.clock))
                     context = self._secure(stack)
                     self._address = await self._listen(stack, projects, context)
+                    self._served = LoopThread(), projects
                     self.recovery = projects.recovery
                     self._running = stack.pop_all()
         return self
@@ -231,7 +330,8 @@ class LocalDIS:
         """
         async with self._changing:
             if self._running is not None:
-                running, self._running, self._address = self._running, None, None
+                running, self._running = self._running, None
+                self._address = self._served = None
                 await running.aclose()
 
     async def __aenter__(self) -> Self:

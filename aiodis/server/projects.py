@@ -5,8 +5,9 @@ its id, and only as far as its policies let the caller; what the reference leave
 about that is in `guesses`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -43,9 +44,13 @@ _NEEDED: Final = {
 class Projects:
     """All engines. Each has a folder of its own; the main project's is the data folder itself."""
 
-    def __init__(self, engines: Mapping[str, Engine], agenda: Agenda, main: str) -> None:
-        self._engines, self.agenda = dict(engines), agenda
-        self._main = self._engines.get(main) or next(iter(self._engines.values()))
+    def __init__(
+        self, folder: Path | None, main: str, faults: Faults, open_engine: Callable[..., Engine]
+    ) -> None:
+        self.agenda = Agenda()
+        self._folder, self._main_id, self._faults = folder, main, faults
+        self._open_engine = open_engine
+        self._engines: dict[str, Engine] = {}
 
     @classmethod
     def open(
@@ -67,29 +72,41 @@ class Projects:
             LogDamagedError: a log cannot be trusted.
             OSError: a folder cannot be made.
         """
-        agenda = Agenda()
+        open_engine = partial(
+            Engine.open,
+            limited=limited,
+            quotas=quotas,
+            transitions=transitions,
+            accounts=accounts,
+            buckets=buckets,
+        )
+        projects = cls(folder, main, faults, open_engine)
         with ExitStack() as stack:
-            engines = {}
+            stack.callback(projects.close)
             for account in accounts.all:
-                project_id = account.project_id
-                place = folder
-                if folder and project_id != main:
-                    place = folder / "projects" / project_id
-                    place.mkdir(parents=True, exist_ok=True)
-                engine = Engine.open(
-                    place,
-                    limited=limited,
-                    faults=faults,
-                    quotas=quotas,
-                    transitions=transitions,
-                    accounts=accounts,
-                    agenda=agenda,
-                    buckets=buckets,
-                )
-                stack.callback(engine.close)
-                engines[project_id] = engine
+                projects.add(account.project_id)
             stack.pop_all()
-        return cls(engines, agenda, main)
+        return projects
+
+    def add(self, project_id: str, **settings: Any) -> None:
+        """Open the data of one more project. `settings` are those in which it is unlike the others.
+
+        Raises:
+            CatalogDamagedError: its catalog cannot be read.
+            LogDamagedError: a log cannot be trusted.
+            OSError: its folder cannot be made.
+        """
+        place = self._folder
+        if place and project_id != self._main_id:
+            place = place / "projects" / project_id
+            place.mkdir(parents=True, exist_ok=True)
+        self._engines[project_id] = self._open_engine(
+            place, agenda=self.agenda, faults=self._faults.of_project(project_id), **settings
+        )
+
+    def remove(self, project_id: str) -> None:
+        """Close a project's data. A folder stays as it is."""
+        self._engines.pop(project_id).close()
 
     def close(self) -> None:
         """Give all files back. Repeating it does nothing."""
@@ -101,6 +118,10 @@ class Projects:
     def recovery(self) -> tuple[str, ...]:
         """What the starts found that was not as a stop leaves it."""
         return tuple(line for engine in self._engines.values() for line in engine.recovery)
+
+    @property
+    def _main(self) -> Engine:
+        return self._engines.get(self._main_id) or next(iter(self._engines.values()))
 
     def handles(self, operation: Operation[..., Any]) -> bool:
         """Say whether there is a handler of the row's name."""

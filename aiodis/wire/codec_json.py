@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 import msgspec
 from pybase64 import b64encode
 
-from aiodis.record import RecordMetadata
+from aiodis.record import ReceivedRecord, RecordMetadata
 from aiodis.wire.codec import (
     GetReply,
     PutBody,
@@ -19,7 +19,7 @@ from aiodis.wire.codec import (
     WrittenResult,
 )
 
-__all__ = ["JsonCodec", "fragment"]
+__all__ = ["JsonCodec", "decode_fragments", "fragment"]
 
 
 class _Places(msgspec.Struct):
@@ -154,3 +154,8 @@ def fragment(sequence: int, data: bytes, partition_key: str | None, timestamp_ms
             timestamp_ms,
         )
     )
+
+
+def decode_fragments(payload: bytes) -> list[ReceivedRecord]:
+    """Read fragments that commas join."""
+    return msgspec.json.decode(b"[%b]" % payload, type=list[ReceivedRecord], strict=False)

@@ -470,7 +470,7 @@ async def test_a_hang_ends_with_its_connection():
     class Gone:
         transport = None
 
-    actor = FaultActor(Faults(), ManualClock())
+    actor = FaultActor(ManualClock())
     answer = actor.answer(Gone(), Plan(ending=hang()), lambda: pytest.fail("carried out"))
     assert (await answer).status == 200
 
