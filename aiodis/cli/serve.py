@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from aiodis.errors import ConfigError, DISError
-from aiodis.server import LocalDIS, Transitions
+from aiodis.server import EdgeLimits, LocalDIS, Transitions
 from aiodis.server.local import DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY
 
 __all__ = ["serve"]
@@ -58,6 +58,9 @@ def serve(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Let --host be reachable by other machines.")
     ] = False,
+    max_connections: Annotated[
+        int, typer.Option(min=1, help="Connections at once; the excess is turned away.")
+    ] = EdgeLimits.max_connections,
     tls: Annotated[
         bool, typer.Option("--tls", help="Serve https, with an authority made for the data folder.")
     ] = False,
@@ -92,6 +95,7 @@ def serve(
             transitions=Transitions(after_ms=transition_ms),
             allow_remote=allow_remote,
             accounts=accounts,
+            edge=EdgeLimits(max_connections=max_connections),
             tls=tls,
             tls_cert=tls_cert,
             tls_key=tls_key,

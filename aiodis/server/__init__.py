@@ -3,6 +3,7 @@
 from aiodis.server.accounts import Account, User
 from aiodis.server.clock import Clock, ManualClock, SystemClock
 from aiodis.server.dump.buckets import Buckets
+from aiodis.server.edge import EdgeLimits
 from aiodis.server.local import (
     AddressInUseError,
     DataFolderInUseError,
@@ -21,6 +22,7 @@ __all__ = [
     "CatalogDamagedError",
     "Clock",
     "DataFolderInUseError",
+    "EdgeLimits",
     "LocalDIS",
     "LogDamagedError",
     "ManualClock",

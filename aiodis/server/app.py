@@ -26,6 +26,7 @@ from aiodis.api import OPERATIONS, Tags
 from aiodis.server import guesses
 from aiodis.server.accounts import Caller
 from aiodis.server.clock import Clock
+from aiodis.server.edge import MAX_BODY_BYTES, Bodies
 from aiodis.server.engine import Engine
 from aiodis.server.fault_actor import FaultActor
 from aiodis.server.faults import Faults
@@ -40,9 +41,7 @@ from aiodis.wire.forms import codec_of
 from aiodis.wire.message import Message
 from aiodis.wire.operation import Operation
 
-__all__ = ["MAX_BODY_BYTES", "Front"]
-
-MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+__all__ = ["Front"]
 
 _JSON_CODEC: Final = codec_of("json")
 _SEEN: Final = ContextVar[SeenRequest]("aiodis_seen")
@@ -67,7 +66,9 @@ class Front:
         clock: Clock,
         faults: Faults,
         requests: Requests,
+        bodies: Bodies,
     ) -> None:
+        self._bodies = bodies
         self._projects, self._gate, self._identity, self._clock = projects, gate, identity, clock
         self._faults, self._actor = faults, FaultActor(clock)
         self._requests = requests
@@ -79,9 +80,7 @@ class Front:
 
     def make_app(self) -> web.Application:
         """Make the application with all routes."""
-        app = web.Application(
-            middlewares=[self._count, self._note, self._answer], client_max_size=MAX_BODY_BYTES
-        )
+        app = web.Application(middlewares=[self._count, self._note, self._answer])
         rows: defaultdict[tuple[str, str], list[_AnyOperation]] = defaultdict(list)
         for row in OPERATIONS:
             if self._projects.handles(row):
@@ -117,7 +116,7 @@ class Front:
                 if broken := await self._actor.breaks(faults, first.name, request):
                     seen.faults = (broken,)
                     return web.Response()  # nobody reads it
-            body = await request.read()
+            body = await self._bodies.read(request)
             seen.bytes_in = len(body)
             if self._requests.keep_bodies:
                 seen.body = body
@@ -196,20 +195,20 @@ class Front:
         return self._gate.check(request.method, request.raw_path, request.headers, body, now_ms)
 
     async def _create_token(self, request: web.Request) -> _Identified:
-        given, now_ms = await request.read(), self._clock.now_ms()
+        given, now_ms = await self._bodies.read(request), self._clock.now_ms()
         token, body, project_id = self._identity.create_token(given, now_ms)
         response = _response(201, body)
         response.headers["X-Subject-Token"] = token
         return response, project_id
 
     async def _refuse_resource_type(self, request: web.Request) -> web.Response:
-        body, now_ms = await request.read(), self._clock.now_ms()
+        body, now_ms = await self._bodies.read(request), self._clock.now_ms()
         caller = self._caller(request, body, now_ms)
         self._gate.check_project(caller, request.match_info["project_id"])
         raise Refusal("DIS.4602", request.match_info["resource_type"])
 
     async def _list_projects(self, request: web.Request) -> _Identified:
-        body = await request.read()
+        body = await self._bodies.read(request)
         now_ms = self._clock.now_ms()
         try:
             caller = self._caller(request, body, now_ms)

@@ -30,11 +30,13 @@ from aiodis.server.accounts import (
 from aiodis.server.app import Front
 from aiodis.server.clock import Clock, SystemClock
 from aiodis.server.dump.buckets import Buckets, FolderBuckets, MemoryBuckets
+from aiodis.server.edge import Bodies, EdgeLimits
 from aiodis.server.engine import Engine
 from aiodis.server.faults import Faults
 from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity
 from aiodis.server.keeper import Keeper
+from aiodis.server.listener import Listener
 from aiodis.server.loop_thread import LoopThread
 from aiodis.server.projects import Projects
 from aiodis.server.quotas import AccountQuotas
@@ -63,9 +65,6 @@ DEFAULT_REGION: Final = "local"
 
 _DRAIN_S: Final = 5.0
 _CLOSE_S: Final = 1.0
-_MAX_LINE_BYTES: Final = 32 * 1024  # real tokens are longer than the framework's 8 KB
-_BACKLOG: Final = 1024
-_READ_BUFFER_BYTES: Final = 1024 * 1024
 # M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD of <malloc.h>; 32 MB is the most for the last.
 _MALLOC_OPTIONS: Final = ((-1, 256 << 20), (-2, 16 << 20), (-3, 32 << 20))
 
@@ -100,7 +99,8 @@ class LocalDIS:
 
     `tls=True` serves https with a certificate of an authority that is made for the data
     folder; `ca_file` is what clients need to trust it. With `tls_cert`, a PEM file, and
-    `tls_key`, where the key is in another one, it serves https with those.
+    `tls_key`, where the key is in another one, it serves https with those. `edge` bounds
+    what one client may cost the others.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class LocalDIS:
         tls_key: Path | str | None = None,
         clock: Clock | None = None,
         keep_requests: int = 1000,
+        edge: EdgeLimits | None = None,
     ) -> None:
         if not (allow_remote or is_loopback(host)):
             raise ConfigError(
@@ -161,6 +162,9 @@ class LocalDIS:
         self._identity = Identity(found, self.region)
         self._gate = Gate(found, self._identity, region=region, anonymous=anonymous)
         self._quotas, self._transitions = AccountQuotas.of(quotas or {}), transitions
+        self._edge = edge or EdgeLimits()
+        self._bodies = Bodies(self._edge)
+        self._listener: Listener | None = None
         self._changing = asyncio.Lock()
         self.ca_file: Path | None = None
         """The authority that clients are to trust, while a server with `tls` runs."""
@@ -388,31 +392,32 @@ class LocalDIS:
     async def _listen(
         self, stack: AsyncExitStack, projects: Projects, context: ssl.SSLContext | None
     ) -> tuple[str, int]:
-        front = Front(projects, self._gate, self._identity, self.clock, self.faults, self.requests)
+        front = Front(
+            projects,
+            self._gate,
+            self._identity,
+            self.clock,
+            self.faults,
+            self.requests,
+            self._bodies,
+        )
         runner = web.AppRunner(
-            front.make_app(),
-            handle_signals=False,
-            access_log=None,
-            shutdown_timeout=_CLOSE_S,
-            # A signature covers the bytes as sent, so nothing is unpacked before it is checked.
-            auto_decompress=False,
-            read_bufsize=_READ_BUFFER_BYTES,
-            max_line_size=_MAX_LINE_BYTES,
-            max_field_size=_MAX_LINE_BYTES,
+            front.make_app(), handle_signals=False, access_log=None, shutdown_timeout=_CLOSE_S
         )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        site = web.TCPSite(runner, self._host, self._port, backlog=_BACKLOG, ssl_context=context)
+        assert runner.server is not None
+        listener = self._listener = Listener(runner.server, self._edge, context)
         try:
-            await site.start()
+            await listener.open(self._host, self._port)
         except OSError as exc:
             where = f"{self._host}:{self._port}"
             if exc.errno == errno.EADDRINUSE:
                 raise AddressInUseError(f"another program listens on {where}") from exc
             raise StartError(f"cannot listen on {where}: {exc.strerror or exc}") from exc
         stack.push_async_callback(front.drain, _DRAIN_S)
-        stack.push_async_callback(site.stop)
-        host, port = runner.addresses[0][:2]
+        stack.push_async_callback(listener.close)
+        host, port = listener.address
         return _reachable(host), port
 
 
