@@ -11,6 +11,9 @@ from hypothesis import settings
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+# An environment that was made before the plugin was one loads it thus.
+pytest_plugins = ["pytest_aiodis"]
+
 # On Python 3.11 looptime's plugin asks for "the" loop in sync tests too; unless somebody has
 # set one, or none, asyncio makes one then that nobody closes.
 asyncio.set_event_loop(None)

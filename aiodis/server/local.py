@@ -16,7 +16,7 @@ from typing import Any, Final, Self, TypeVar
 from aiohttp import web
 
 from aiodis.config import is_loopback
-from aiodis.credentials import AccessKey
+from aiodis.credentials import AccessKey, StaticToken
 from aiodis.errors import ClosedError, ConfigError, DISError, error_class
 from aiodis.record import ReceivedRecord
 from aiodis.server.accounts import (
@@ -34,7 +34,7 @@ from aiodis.server.edge import Bodies, EdgeLimits
 from aiodis.server.engine import Engine
 from aiodis.server.faults import Faults
 from aiodis.server.gate import Gate
-from aiodis.server.identity import Identity
+from aiodis.server.identity import TOKEN_LIFE_MS, Identity
 from aiodis.server.keeper import Keeper
 from aiodis.server.listener import Listener
 from aiodis.server.loop_thread import LoopThread
@@ -44,6 +44,7 @@ from aiodis.server.refusal import Refusal
 from aiodis.server.requests import Requests
 from aiodis.server.tls import TLSError, with_authority, with_files
 from aiodis.server.transitions import Transitions
+from aiodis.wire.codec import PutBody
 from aiodis.wire.message import Message
 from aiodis.wire.operation import Operation
 
@@ -249,6 +250,18 @@ class LocalDIS:
 
         self._act(remove)
 
+    def token_of(self, account_name: str, user_name: str) -> StaticToken:
+        """Give a token for a user who has a password, as IAM does: for 24 hours.
+
+        Raises:
+            KeyError: there is no such user.
+        """
+        caller = self.accounts.named(account_name, user_name)
+        if caller is None:
+            raise KeyError(f"{account_name}.{user_name}")
+        expires_ms = self.clock.now_ms() + TOKEN_LIFE_MS
+        return StaticToken(self._identity.issue(caller, expires_ms))
+
     def records(self, stream_name: str, *, project_id: str | None = None) -> list[ReceivedRecord]:
         """Give all records of a stream, partition by partition. From any thread.
 
@@ -261,7 +274,11 @@ class LocalDIS:
         return self._in_project(project_id, lambda engine, now: engine.records(stream_name, now))
 
     def carry_out(
-        self, operation: Operation[..., Any], request: Message, *, project_id: str | None = None
+        self,
+        operation: Operation[..., Any],
+        request: Message | PutBody,
+        *,
+        project_id: str | None = None,
     ) -> Any:
         """Let the service itself do an operation, as if the project's owner had called.
 
