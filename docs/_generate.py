@@ -34,6 +34,7 @@ from aiodis.wire.operation import Operation
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from _admin_page import admin_page
 from _cli_page import cli_page
 from _meanings import MEANINGS
 
@@ -88,6 +89,7 @@ def pages() -> dict[str, str]:
         "reference/settings.md": _settings(),
         "reference/errors.md": _errors(),
         "reference/cli.md": cli_page(_MARK, _text, _table),
+        "reference/admin.md": admin_page(_MARK, _text, _table),
         "service/guesses.md": _guesses(),
     }
 

@@ -12,7 +12,12 @@ import typer
 
 from aiodis.errors import ConfigError, DISError
 from aiodis.server import EdgeLimits, LocalDIS, Transitions
-from aiodis.server.local import DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY
+from aiodis.server.local import (
+    DEFAULT_ACCESS_KEY,
+    DEFAULT_PROJECT_ID,
+    DEFAULT_SECRET_KEY,
+    AdminAccess,
+)
 
 __all__ = ["serve"]
 
@@ -61,6 +66,10 @@ def serve(
     max_connections: Annotated[
         int, typer.Option(min=1, help="Connections at once; the excess is turned away.")
     ] = EdgeLimits.max_connections,
+    admin: Annotated[
+        AdminAccess,
+        typer.Option(help="Who may use the admin routes: this machine, others too, or nobody."),
+    ] = "local",
     tls: Annotated[
         bool, typer.Option("--tls", help="Serve https, with an authority made for the data folder.")
     ] = False,
@@ -94,6 +103,7 @@ def serve(
             quotas=_quotas(quota or []),
             transitions=Transitions(after_ms=transition_ms),
             allow_remote=allow_remote,
+            admin=admin,
             accounts=accounts,
             edge=EdgeLimits(max_connections=max_connections),
             tls=tls,

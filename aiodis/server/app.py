@@ -46,6 +46,7 @@ __all__ = ["Front"]
 _JSON_CODEC: Final = codec_of("json")
 _SEEN: Final = ContextVar[SeenRequest]("aiodis_seen")
 _SEEN_PATH: Final = 256
+_SIDE_DOOR: Final = "/_aiodis"
 _OF_RECORDS: Final = frozenset({"records.put", "records.get"})
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _Identified = tuple[web.Response, str | None]
@@ -230,6 +231,8 @@ class Front:
 
     @web.middleware
     async def _count(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if is_at_side_door(request.path):
+            return await handler(request)
         self._in_flight += 1
         self._nothing_in_flight.clear()
         try:
@@ -245,6 +248,8 @@ class Front:
     @web.middleware
     async def _note(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Let the request be seen afterwards; the handlers add what they learn of it."""
+        if is_at_side_door(request.path):
+            return await handler(request)
         path = request.path[:_SEEN_PATH]
         seen = SeenRequest(at_ms=self._clock.now_ms(), method=request.method, path=path)
         _SEEN.set(seen)
@@ -267,6 +272,8 @@ class Front:
     @web.middleware
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Turn whatever comes of a request into an answer."""
+        if is_at_side_door(request.path):
+            return await handler(request)
         request_id = os.urandom(16).hex()
         try:
             response = await handler(request)
@@ -289,6 +296,11 @@ class Front:
         if self._date[0] != second:
             self._date = (second, formatdate(second, usegmt=True))
         return self._date[1]
+
+
+def is_at_side_door(path: str) -> bool:
+    """Say whether a path is one of `aiodis.server.admin`, of which the service knows nothing."""
+    return path.startswith(_SIDE_DOOR) and path[len(_SIDE_DOOR) :][:1] in {"", "/"}
 
 
 def _meant(*rows: _AnyOperation, body: bytes) -> _AnyOperation:

@@ -30,6 +30,7 @@ from aiodis.server.handlers.streams import StreamHandlers
 from aiodis.server.handlers.tags import TagHandlers
 from aiodis.server.handlers.transfer_tasks import TransferTaskHandlers
 from aiodis.server.memberships import Memberships
+from aiodis.server.overview import Overview, overview_of
 from aiodis.server.quotas import AccountQuotas
 from aiodis.server.retention import Retention
 from aiodis.server.state import State, subfolders
@@ -71,7 +72,7 @@ class Engine:
         ]
         for duty in self._duties:
             self.agenda.add(duty)
-        memberships = Memberships(state)
+        memberships = self._memberships = Memberships(state)
         self._records = RecordHandlers(state)
         chapters = {
             "streams": StreamHandlers(state),
@@ -190,6 +191,10 @@ class Engine:
     def touched(self) -> Touched | None:
         """What the last put or get that was carried out came to."""
         return self._records.touched
+
+    def overview(self, project_id: str, now_ms: int) -> Overview:
+        """Look at all that the project holds."""
+        return overview_of(project_id, self._state, self._memberships, now_ms)
 
     def target(self, request: Message | PutBody) -> Target:
         """Tell which stream and partitions a request is for."""

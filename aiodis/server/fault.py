@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
+from itertools import count
 from typing import Final, NamedTuple
 
 from aiodis.api import OPERATIONS
@@ -12,6 +13,7 @@ from aiodis.server.fault_outcomes import Outcome, Phase
 __all__ = ["NOWHERE", "Aim", "CallFault", "Fault", "PartialFault", "Target", "operations_of"]
 
 _IAM: Final = ("iam.tokens", "iam.projects")
+_NUMBERS: Final = count(1)
 
 
 class Target(NamedTuple):
@@ -83,6 +85,8 @@ class Fault:
             raise ConfigError(f"there is no operation {aim.operation!r}")
         if times is not None and times < 1:
             raise ConfigError(f"times is at least 1, not {times}")
+        self.number = next(_NUMBERS)
+        """Its own among all of this process."""
         self.aim, self.name, self.times = aim, name, times
         # Without the project: a sandbox's is another each time, and draws what all others draw.
         self.chances = _Chances(rate, seed, f"{name} {aim[:3]}")

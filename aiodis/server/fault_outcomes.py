@@ -9,7 +9,8 @@ only the answer is lost or another. Each outcome lists the phases that it has, i
 default first.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, Literal
@@ -44,6 +45,7 @@ __all__ = [
     "http_status",
     "latency",
     "message_of",
+    "ready_made",
     "reset",
     "reset_after",
     "reset_before",
@@ -54,6 +56,10 @@ __all__ = [
 Phase = Literal["before", "after"]
 
 _JSON: Final = "application/json"
+_TEN_YEARS_S: Final = 10 * 365 * 86_400
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, a token
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\uffff]*")
+_OF_THE_CONNECTION: Final = {"content-length", "transfer-encoding", "connection"}
 # No JSON, nor UTF-8, yet it begins like an answer.
 _GARBAGE: Final = b'{"failed_record_count": 0, "records": [{"partition_id": shardId-\xff\xfe'
 
@@ -238,7 +244,9 @@ def bandwidth(bytes_per_s: int) -> Bandwidth:
 
 
 def skewed_date(seconds: float) -> SkewedDate:
-    """Let the answer's Date be that far ahead, or behind if negative."""
+    """Let the answer's Date be that far ahead, or behind if negative; ten years at most."""
+    if not abs(seconds) <= _TEN_YEARS_S:
+        raise ConfigError(f"a Date is off by ten years at most, not by {seconds} s")
     return SkewedDate("skewed_date", seconds)
 
 
@@ -247,10 +255,23 @@ def message_of(code: str) -> str:
     return CODES[code].message if code in CODES else "Injected fault."
 
 
-def _reply(name: str, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
+def ready_made(
+    name: str, status: int, headers: Iterable[tuple[str, str]], body: bytes = b""
+) -> Reply:
+    """Answer with exactly this; `name` is what it is counted as."""
     if not 200 <= status <= 599:
         raise ConfigError(f"an answer's status is between 200 and 599, not {status}")
-    return Reply(name, status, tuple(headers.items()), body)
+    given = tuple((str(header), str(value)) for header, value in headers)
+    for header, value in given:
+        if not _HEADER_NAME.fullmatch(header) or header.lower() in _OF_THE_CONNECTION:
+            raise ConfigError(f"an answer cannot be given the header {header!r}")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ConfigError(f"the value of the header {header} is none that HTTP can carry")
+    return Reply(name, status, given, body)
+
+
+def _reply(name: str, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
+    return ready_made(name, status, headers.items(), body)
 
 
 def _at_least(least: int, name: str, value: Any) -> Any:

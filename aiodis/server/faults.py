@@ -274,6 +274,14 @@ class Faults:
                 found[operation, name] += count
         return found
 
+    def end(self, *faults: Fault) -> None:
+        """End some faults; what they came to stays counted. Those that are over stay so."""
+        self._drop(faults)
+
+    def __iter__(self) -> Iterator[Fault]:
+        """Give the faults that may still come: scripted ones, rules, those of records."""
+        return iter(self._all())
+
     def assert_exhausted(self) -> None:
         """See that each fault that is scripted, or bounded by `times`, came that often.
 

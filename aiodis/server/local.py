@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from aiohttp import web
 
@@ -27,6 +27,7 @@ from aiodis.server.accounts import (
     credentials_of,
     read_accounts,
 )
+from aiodis.server.admin import Admin, AdminFront
 from aiodis.server.app import Front
 from aiodis.server.clock import Clock, SystemClock
 from aiodis.server.dump.buckets import Buckets, FolderBuckets, MemoryBuckets
@@ -58,6 +59,9 @@ __all__ = [
     "LocalDIS",
     "StartError",
 ]
+
+AdminAccess = Literal["local", "remote", "off"]
+"""Who may use the admin routes: this machine, others as well, or nobody."""
 
 DEFAULT_PROJECT_ID: Final = "0d15" * 8
 DEFAULT_ACCESS_KEY: Final = "LOCALDISACCESSKEY000"
@@ -126,6 +130,7 @@ class LocalDIS:
         clock: Clock | None = None,
         keep_requests: int = 1000,
         edge: EdgeLimits | None = None,
+        admin: AdminAccess = "local",
     ) -> None:
         if not (allow_remote or is_loopback(host)):
             raise ConfigError(
@@ -174,6 +179,7 @@ class LocalDIS:
         self._tls_key = None if tls_key is None else Path(tls_key)
         self._running: AsyncExitStack | None = None
         self._served: tuple[LoopThread, Projects] | None = None
+        self._admin, self._admin_access = Admin(self), admin
         self._address: tuple[str, int] | None = None
 
     @property
@@ -188,6 +194,11 @@ class LocalDIS:
         host, port = self._address
         scheme = "https" if self._has_tls else "http"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves requests; not any more once it began to stop."""
+        return self._running is not None
 
     @property
     def client_settings(self) -> dict[str, Any]:
@@ -418,13 +429,19 @@ class LocalDIS:
             self.requests,
             self._bodies,
         )
+        app = front.make_app()
+        if self._admin_access != "off":
+            AdminFront(self._admin, is_remote_allowed=self._admin_access == "remote").add_to(app)
         runner = web.AppRunner(
-            front.make_app(), handle_signals=False, access_log=None, shutdown_timeout=_CLOSE_S
+            app, handle_signals=False, access_log=None, shutdown_timeout=_CLOSE_S
         )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         assert runner.server is not None
         listener = self._listener = Listener(runner.server, self._edge, context)
+        stack.callback(setattr, self._admin, "projects", None)
+        self._admin.projects = projects
+        self._admin.connections = lambda: listener.open_connections
         try:
             await listener.open(self._host, self._port)
         except OSError as exc:

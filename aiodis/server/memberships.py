@@ -33,6 +33,10 @@ class Memberships:
         self._keep(app_name, group, before)
         return group
 
+    def peek(self, app_name: str) -> Group | None:
+        """Give an app's group as it was when somebody last asked; None if nobody did."""
+        return self._groups.get(app_name)
+
     def join(
         self,
         app_name: str,

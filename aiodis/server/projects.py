@@ -20,6 +20,7 @@ from aiodis.server.agenda import Agenda
 from aiodis.server.dump.buckets import Buckets
 from aiodis.server.engine import Engine
 from aiodis.server.faults import Faults
+from aiodis.server.overview import Overview
 from aiodis.server.quotas import AccountQuotas
 from aiodis.server.refusal import Refusal
 from aiodis.server.transitions import Transitions
@@ -103,6 +104,15 @@ class Projects:
         self._engines[project_id] = self._open_engine(
             place, agenda=self.agenda, faults=self._faults.of_project(project_id), **settings
         )
+
+    @property
+    def ids(self) -> list[str]:
+        """The projects' ids, sorted."""
+        return sorted(self._engines)
+
+    def overview(self, now_ms: int) -> list[Overview]:
+        """Look at all projects as they are now."""
+        return [self._engines[project_id].overview(project_id, now_ms) for project_id in self.ids]
 
     def remove(self, project_id: str) -> None:
         """Close a project's data. A folder stays as it is."""

@@ -165,7 +165,11 @@ class Requests:
         Raises:
             ConfigError: there is no such operation.
         """
-        meant = self._meant(operation, wanted)
+        return self.those(Wanted(operation, **wanted))
+
+    def those(self, wanted: Wanted) -> list[SeenRequest]:
+        """Do what `of` does."""
+        meant = self._ours(wanted)
         return [seen for seen in self._ring.all() if meant.means(seen)]
 
     @property
@@ -182,7 +186,7 @@ class Requests:
 
     def clear(self) -> None:
         """Forget the requests. Their numbers go on."""
-        self._ring.drop(self._meant(None, {}))
+        self._ring.drop(self._ours(Wanted()))
 
     async def wait(
         self,
@@ -200,12 +204,17 @@ class Requests:
         Raises:
             TimeoutError: fewer came within `timeout` seconds of real time.
         """
-        meant = self._meant(operation, wanted)
-        with self._ring.waiting(meant, count) as waiter:
+        meant = Wanted(operation, **wanted)
+        found = await self.arrivals(meant, count=count, timeout=timeout)
+        return _enough(found, count, meant, timeout)
+
+    async def arrivals(self, wanted: Wanted, *, count: int, timeout: float) -> list[SeenRequest]:
+        """Wait until so many came, or the time is over; give those that did."""
+        with self._ring.waiting(self._ours(wanted), count) as waiter:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await asyncio.wrap_future(waiter.done)
-            return waiter.outcome(timeout)
+            return waiter.found
 
     def wait_blocking(
         self,
@@ -220,11 +229,11 @@ class Requests:
         Raises:
             TimeoutError: fewer came within `timeout` seconds of real time.
         """
-        meant = self._meant(operation, wanted)
-        with self._ring.waiting(meant, count) as waiter:
+        meant = Wanted(operation, **wanted)
+        with self._ring.waiting(self._ours(meant), count) as waiter:
             with suppress(TimeoutError):
                 waiter.done.result(timeout)
-            return waiter.outcome(timeout)
+            return _enough(waiter.found, count, meant, timeout)
 
     def add(self, seen: SeenRequest) -> None:
         """Take a request in. The server does this."""
@@ -234,11 +243,12 @@ class Requests:
         found = self.of()
         return f"<Requests {len(found)}{f', last {found[-1]!r}' if found else ''}>"
 
-    def _meant(self, operation: str | None, wanted: WantedFields) -> Wanted:
-        meant = Wanted(operation, **wanted)
-        if self._project is not None and meant.project not in {None, self._project}:
+    def _ours(self, wanted: Wanted) -> Wanted:
+        if self._project is None:
+            return wanted
+        if wanted.project not in {None, self._project}:
             raise ConfigError(f"these are the requests of project {self._project} only")
-        return replace(meant, project=self._project) if self._project else meant
+        return replace(wanted, project=self._project)
 
 
 @dataclass(eq=False, slots=True)
@@ -255,13 +265,15 @@ class _Waiter:
             with suppress(InvalidStateError):  # done, or nobody waits any more
                 self.done.set_result(None)
 
-    def outcome(self, timeout: float) -> list[SeenRequest]:
-        if len(self.found) < self.count:
-            raise TimeoutError(
-                f"{len(self.found)} of {self.count} requests came within {timeout:g} s:"
-                f" {self.wanted}; {self.found}"
-            )
-        return self.found
+
+def _enough(
+    found: list[SeenRequest], count: int, wanted: Wanted, timeout: float
+) -> list[SeenRequest]:
+    if len(found) < count:
+        raise TimeoutError(
+            f"{len(found)} of {count} requests came within {timeout:g} s: {wanted}; {found}"
+        )
+    return found
 
 
 class _Ring:
