@@ -30,6 +30,7 @@ from aiodis.errors import ClosedError
 from aiodis.observe import NO_OBSERVER, Observer, guarded
 from aiodis.producer import Producer
 from aiodis.transport.exchange import Exchange
+from aiodis.transport.session import Session
 
 __all__ = ["DISClient"]
 
@@ -54,7 +55,8 @@ class DISClient:
 
     Takes the fields of `ClientSettings` as keywords. Credentials that are not
     given are read from the environment. `observer` is told metrics and spans
-    (`aiodis.observe`). Nothing is opened before it is entered.
+    (`aiodis.observe`). `session` carries the requests instead of aiohttp's, for tests
+    without sockets (`aiodis.testing.ScriptedSession`). Nothing is opened before it is entered.
 
     Raises:
         ConfigError: settings that cannot work, or no credentials.
@@ -65,6 +67,7 @@ class DISClient:
         settings: ClientSettings | None = None,
         *,
         observer: Observer = NO_OBSERVER,
+        session: Session | None = None,
         **changes: Any,
     ) -> None:
         if settings is None:
@@ -73,7 +76,7 @@ class DISClient:
             settings = ClientSettings(**{**dict(settings), **changes})
         credentials = settings.credentials or Credentials.from_env()
         self.settings = settings.model_copy(update={"credentials": credentials})
-        self._exchange = Exchange(self.settings, credentials)
+        self._exchange = Exchange(self.settings, credentials, session=session)
         self._observer = guarded(observer)
         self.streams = Streams(self._exchange)
         self.policies = Policies(self._exchange)
