@@ -24,6 +24,7 @@ import aiodis.observe.prometheus
 import aiodis.serializers
 import aiodis.server
 import aiodis.server.faults
+import aiodis.testing.remote
 from aiodis.api import OPERATIONS
 from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
 from aiodis.errors import ERROR_CLASSES
@@ -50,6 +51,7 @@ PUBLIC = (
     aiodis.serializers,
     aiodis.server,
     aiodis.server.faults,
+    aiodis.testing.remote,
 )
 
 _FENCE = re.compile(r"^( *)(`{3,})([^`\n]*)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)

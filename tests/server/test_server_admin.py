@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,6 +17,7 @@ from aiodis.server.admin.outcomes import MADE_BY, OutcomeModel, encode_outcome
 from aiodis.server.fault_outcomes import error, latency
 
 PUT = "records.put"
+ANN = [{"name": "ann", "password": "a"}]
 
 
 class Door:
@@ -485,6 +488,10 @@ async def test_the_page_shows_what_is_inside_and_loads_nothing(door):
         ("POST", "faults", {"kind": "rule", "operation": PUT, "error": "E", "seed": 10**400}),
         ("POST", "faults", {"kind": "partial", "operation": "records.get"}),
         ("POST", "faults", {"kind": "partial", "phase": "after"}),
+        ("POST", "accounts", {"name": "a", "project_id": "p", "users": []}),
+        ("POST", "accounts", {"name": "a,b", "project_id": "p", "users": [{"name": "u"}]}),
+        ("POST", "accounts", {"name": "a", "project_id": "../p", "users": ANN}),
+        ("POST", "accounts", {"name": "a", "project_id": "p", "users": ANN, "quotas": {"x": 1}}),
         ("POST", "clock", {"hours": -1}),
         ("POST", "clock", {"hours": 1e300}),
         ("POST", "clock", {"days": 1}),
@@ -547,3 +554,24 @@ async def test_what_there_is_not_is_told(door):
     async with door.caller.session.get("/_aiodisx") as response:
         assert response.status == 404
         assert "error_code" in await response.json()
+
+
+# -- The docs -----------------------------------------------------------------------------
+
+
+def test_what_the_docs_send_with_curl_is_understood():
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "inject-faults.md").read_text()
+    route = next(r for r in ROUTES if (r.method, r.path) == ("POST", "faults"))
+    bodies = re.findall(r"curl -d '(\{.*\})' \$door/faults", text)
+    outcomes = re.findall(r"^push '(\{.*\})'$", text, re.MULTILINE)
+    bodies += [
+        f'{{"kind": "push", "operation": "records.put", "outcome": {outcome}}}'
+        for outcome in outcomes
+    ]
+    for body in bodies:
+        asked = route.read({}, {}, body.encode())
+        if getattr(asked, "outcome", None):
+            asked.outcome.make()
+    told = {json.loads(outcome)["type"] for outcome in outcomes}
+    assert told == {function.__name__ for function in MADE_BY}
+    assert len(bodies) > len(outcomes) + 4

@@ -106,8 +106,32 @@ async def show_clock(admin: Admin, asked: models.Nothing) -> Answer:  # noqa: AR
 async def advance_clock(admin: Admin, asked: models.Advance) -> Answer:
     if not isinstance(admin.server.clock, ManualClock):
         raise AdminRefusal(409, "the server runs on the system's clock, which nobody can move")
-    admin.server.clock.advance(**asked.model_dump())
+    admin.server.clock.advance(seconds=asked.all_seconds)
     return await show_clock(admin, models.Nothing())
+
+
+async def add_account(admin: Admin, asked: models.MakeAccount) -> Answer:
+    admin.server.add_account(asked.made(), limited=asked.limited, quotas=asked.quotas)
+    return models.Done()
+
+
+async def remove_account(admin: Admin, asked: models.OfAccount) -> Answer:
+    try:
+        admin.server.remove_account(asked.name)
+    except KeyError:
+        raise AdminRefusal(404, f"there is no account {asked.name!r} that could go") from None
+    return models.Done()
+
+
+async def list_records(admin: Admin, asked: models.OfStream) -> Answer:
+    _check_project(admin, asked.project)
+    found = admin.server.records(asked.stream_name, project_id=asked.project)
+    return Raw(msgspec.json.encode({"records": found}))
+
+
+def _check_project(admin: Admin, project_id: str | None) -> None:
+    if project_id is not None and project_id not in _projects(admin).ids:
+        raise AdminRefusal(404, f"there is no project {project_id!r}")
 
 
 def _kind(admin: Admin) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 import orjson
 from aiohttp import hdrs, web
 
-from aiodis.errors import ConfigError, DISError
+from aiodis.errors import ConfigError, DISError, NotFoundError
 from aiodis.server.admin.admin import Admin
 from aiodis.server.admin.answer import AdminRefusal, Answer, Raw
 from aiodis.server.admin.guard import refusal_of
@@ -62,6 +62,8 @@ class AdminFront:
                 response = _error(refusal.status, refusal.message)
             except ConfigError as exc:
                 response = _error(400, str(exc))
+            except NotFoundError as exc:
+                response = _error(404, exc.message)
             except DISError as exc:
                 response = _error(409, str(exc))
             except (ConnectionError, web.RequestPayloadError):

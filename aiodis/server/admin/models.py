@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from aiodis.credentials import AccessKey
+from aiodis.server.accounts import Account, User
 from aiodis.server.admin.model import Asked, Told
 from aiodis.server.admin.outcomes import OutcomeModel
 from aiodis.server.fault import CallFault, Fault
@@ -19,11 +21,14 @@ __all__ = [
     "FaultTold",
     "FaultsTold",
     "HealthTold",
+    "MakeAccount",
     "MakeFault",
     "Nothing",
+    "OfAccount",
     "OfFault",
     "OfFaults",
     "OfProject",
+    "OfStream",
     "Partial",
     "Push",
     "Rule",
@@ -186,6 +191,52 @@ class FaultsTold(Told):
     counts: list[Count]
 
 
+class _Key(Asked):
+    access_key: _Name
+    secret_key: _Name
+
+
+class _User(Asked):
+    name: _Name
+    password: _Name | None = None
+    keys: list[_Key] = []
+    actions: list[_Name] | None = None
+
+    def made(self) -> User:
+        keys = [AccessKey(key.access_key, key.secret_key) for key in self.keys]
+        return User(self.name, self.password, keys, self.actions)
+
+
+class MakeAccount(Asked):
+    """An account with a project of its own; see `LocalDIS.add_account`."""
+
+    name: _Name
+    project_id: _Name
+    users: list[_User]
+    limited: bool = True
+    quotas: dict[str, int] = {}
+
+    def made(self) -> Account:
+        """Make the account.
+
+        Raises:
+            ConfigError: it cannot be.
+        """
+        return Account(self.name, self.project_id, [user.made() for user in self.users])
+
+
+class OfAccount(Asked):
+    """One account, by its name."""
+
+    name: str
+
+
+class OfStream(OfProject):
+    """One stream, by its name or id, of the first project unless told otherwise."""
+
+    stream_name: str
+
+
 class ClockTold(Told):
     """The server's time."""
 
@@ -202,3 +253,8 @@ class Advance(Asked):
     seconds: Annotated[float, Field(ge=0, le=_TEN_YEARS_MS / 1000)] = 0
     minutes: Annotated[float, Field(ge=0, le=_TEN_YEARS_MS / 60_000)] = 0
     hours: Annotated[float, Field(ge=0, le=_TEN_YEARS_MS / 3_600_000)] = 0
+
+    @property
+    def all_seconds(self) -> float:
+        """The sum in seconds."""
+        return self.milliseconds / 1000 + self.seconds + 60 * self.minutes + 3600 * self.hours

@@ -117,6 +117,27 @@ ROUTES: Final = (
         "Ends one fault.",
     ),
     Route(
+        "POST",
+        "accounts",
+        models.MakeAccount,
+        actions.add_account,
+        "Takes in an account with a project of its own, such as a test's.",
+    ),
+    Route(
+        "DELETE",
+        "accounts/{name}",
+        models.OfAccount,
+        actions.remove_account,
+        "Takes an account out, with its faults and what it keeps in memory.",
+    ),
+    Route(
+        "GET",
+        "streams/{stream_name}/records",
+        models.OfStream,
+        actions.list_records,
+        "All records of a stream, data in base64. No limit applies, and no fault comes.",
+    ),
+    Route(
         "GET",
         "clock",
         models.Nothing,
