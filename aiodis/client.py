@@ -23,6 +23,7 @@ from aiodis.api import (
     TransferTasks,
 )
 from aiodis.api.projects import Project
+from aiodis.clock import SYSTEM_CLOCK, Clock
 from aiodis.config import ClientSettings, ConsumerSettings, ProducerSettings
 from aiodis.consumer import Consumer
 from aiodis.credentials import Credentials
@@ -56,7 +57,9 @@ class DISClient:
     Takes the fields of `ClientSettings` as keywords. Credentials that are not
     given are read from the environment. `observer` is told metrics and spans
     (`aiodis.observe`). `session` carries the requests instead of aiohttp's, for tests
-    without sockets (`aiodis.testing.ScriptedSession`). Nothing is opened before it is entered.
+    without sockets (`aiodis.testing.ScriptedSession`). Every time and every wait of the
+    client, its producers and its consumers is the `clock`'s, for tests that move it together
+    with an embedded DIS' (`aiodis.clock`). Nothing is opened before it is entered.
 
     Raises:
         ConfigError: settings that cannot work, or no credentials.
@@ -68,6 +71,7 @@ class DISClient:
         *,
         observer: Observer = NO_OBSERVER,
         session: Session | None = None,
+        clock: Clock = SYSTEM_CLOCK,
         **changes: Any,
     ) -> None:
         if settings is None:
@@ -76,7 +80,8 @@ class DISClient:
             settings = ClientSettings(**{**dict(settings), **changes})
         credentials = settings.credentials or Credentials.from_env()
         self.settings = settings.model_copy(update={"credentials": credentials})
-        self._exchange = Exchange(self.settings, credentials, session=session)
+        self._exchange = Exchange(self.settings, credentials, session=session, clock=clock)
+        self._clock = clock
         self._observer = guarded(observer)
         self.streams = Streams(self._exchange)
         self.policies = Policies(self._exchange)
@@ -107,17 +112,23 @@ class DISClient:
     async def local(
         cls,
         path: Path | str | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
         **changes: Any,
     ) -> AsyncIterator[Self]:
         """Start an embedded DIS in this process, and give a client of it.
 
         `path` is its data folder, which needs the extra `server`; None keeps
-        everything in memory. The server stops with the context. For one with
-        other settings, start a `LocalDIS` and pass its `client_settings`.
+        everything in memory. `clock` is the server's and the client's. The server stops
+        with the context. For one with other settings, start a `LocalDIS` and pass its
+        `client_settings`.
         """
         from aiodis.server import LocalDIS  # noqa: PLC0415 - only those who use it pay for it
 
-        async with LocalDIS(path) as server, cls(**server.client_settings | changes) as client:
+        async with (
+            LocalDIS(path, clock=clock) as server,
+            cls(**server.client_settings | changes) as client,
+        ):
             yield client
 
     async def __aenter__(self) -> Self:
@@ -141,7 +152,11 @@ class DISClient:
     def producer(self, stream_name: str, **settings: Any) -> Producer:
         """Make a producer for a stream, with the fields of `ProducerSettings` as keywords."""
         producer = Producer(
-            self._exchange, stream_name, ProducerSettings(**settings), self._observer
+            self._exchange,
+            stream_name,
+            ProducerSettings(**settings),
+            self._observer,
+            clock=self._clock,
         )
         self._made.add(producer)
         return producer
@@ -150,7 +165,11 @@ class DISClient:
     def consumer(self, stream_name: str, **settings: Any) -> Consumer:
         """Make a consumer of a stream for an app, with the fields of `ConsumerSettings`."""
         consumer = Consumer(
-            self._exchange, stream_name, ConsumerSettings(**settings), self._observer
+            self._exchange,
+            stream_name,
+            ConsumerSettings(**settings),
+            self._observer,
+            clock=self._clock,
         )
         self._made.add(consumer)
         return consumer

@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
+from aiodis.clock import ManualClock
 from aiodis.server import LocalDIS
-from aiodis.server.clock import ManualClock
 from aiodis.server.fault_outcomes import latency
 from benchmarks.child import pin
 from benchmarks.job import ACCESS_KEY, PROJECT, SECRET_KEY, resident_bytes

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from aiodis.clock import CLOCKS, ClockKind
 from aiodis.errors import ConfigError, DISError
 from aiodis.server import EdgeLimits, LocalDIS, Transitions
 from aiodis.server.local import (
@@ -60,6 +61,10 @@ def serve(
     transition_ms: Annotated[
         int, typer.Option(min=0, help="How long a new stream is CREATING, and a scaling takes.")
     ] = 0,
+    clock: Annotated[
+        ClockKind,
+        typer.Option(help="The time: the system's, moved by hand, or by itself past all waits."),
+    ] = "real",
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Let --host be reachable by other machines.")
     ] = False,
@@ -109,6 +114,7 @@ def serve(
             tls=tls,
             tls_cert=tls_cert,
             tls_key=tls_key,
+            clock=CLOCKS[clock](),
         )
         show_keys = accounts is None and secret_key == DEFAULT_SECRET_KEY
         asyncio.run(_serve(server, ready_file, show_keys=show_keys))

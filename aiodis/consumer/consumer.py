@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple, Self
 from aiodis.api.apps import Apps
 from aiodis.api.shared import MAX_SEQUENCE
 from aiodis.api.streams import Streams
+from aiodis.clock import SYSTEM_CLOCK, Clock
 from aiodis.config import ConsumerSettings
 from aiodis.consumer.background import Background
 from aiodis.consumer.checkpoint import CheckpointKeeper
@@ -66,16 +67,18 @@ class Consumer:
         stream_name: str,
         settings: ConsumerSettings,
         observer: Observer = NO_OBSERVER,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         Streams.describe.build(stream_name=stream_name)  # both are checked here, not at the start
         Apps.describe.build(app_name=settings.app)
         require_wire(settings.wire_format, "none")
         self.stream_name: Final = stream_name
         self.settings: Final = settings
-        self._exchange = exchange
+        self._exchange, self._clock = exchange, clock
         self._stats = ConsumerStats()
-        self._meter = Meter(observer, stream_name)
-        self._coordinator = coordinator_of(Seat(exchange, stream_name, settings))
+        self._meter = Meter(observer, stream_name, clock)
+        self._coordinator = coordinator_of(Seat(exchange, stream_name, settings, clock))
         self._keeper = CheckpointKeeper(
             settings.checkpoint_store or ServiceStore(exchange, stream_name, settings),
             settings.app,
@@ -83,9 +86,11 @@ class Consumer:
             stats=self._stats,
             meter=self._meter,
         )
-        self._shelf = Shelf(ByteBudget(settings.prefetch_bytes), self._coordinator.held_until)
+        self._shelf = Shelf(
+            ByteBudget(settings.prefetch_bytes, clock), self._coordinator.held_until, clock
+        )
         self._hand = Hand(self._shelf)
-        self._handling = Handling(self._shelf, stream_name)
+        self._handling = Handling(self._shelf, stream_name, clock)
         self._background = Background(self._shelf.fail)
         self._following = Following(
             exchange,
@@ -99,6 +104,7 @@ class Consumer:
             background=self._background,
             meter=self._meter,
             stats=self._stats,
+            clock=clock,
         )
         self._starting = asyncio.Lock()
         self._leaving = asyncio.Lock()
@@ -151,7 +157,7 @@ class Consumer:
         """
         if not self._started:
             raise ClosedError("the consumer is not started")
-        async with asyncio.timeout(timeout):
+        async with self._clock.timeout(timeout):
             await self._shelf.until(
                 lambda: self._following.is_ready or self._shelf.is_stopped or self._shelf.has_failed
             )
@@ -251,6 +257,7 @@ class Consumer:
             may_go_on=lambda reader: not self._shelf.is_stopped and self._shelf.holds(reader),
             stats=self._stats,
             meter=self._meter,
+            clock=self._clock,
         )
         with self._shelf.reading():
             owner = not self._started
@@ -273,7 +280,7 @@ class Consumer:
             self._end_reading()
             if self._started:
                 delay = self.settings.close_timeout_ms / 1000 * HANDLERS_SHARE
-                asyncio.get_running_loop().call_later(delay, self._handling.at_work.cancel)
+                self._clock.call_later(delay, self._handling.at_work.cancel)
 
     # Position
 
@@ -397,7 +404,7 @@ class Consumer:
 
     async def _commit_often(self) -> None:
         while True:
-            await asyncio.sleep(self.settings.auto_commit_interval_ms / 1000)
+            await self._clock.sleep(self.settings.auto_commit_interval_ms / 1000)
             self._hand.settle()
             await self._keeper.commit(list(self._shelf.readers.values()))
 
@@ -417,13 +424,12 @@ class Consumer:
             timeout = self.settings.close_timeout_ms / 1000
         self._closed = True
         self._end_reading()
-        loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         if task in self._handling.at_work or task in self._background:
-            loop.call_later(timeout * HANDLERS_SHARE, self._handling.at_work.cancel)
+            self._clock.call_later(timeout * HANDLERS_SHARE, self._handling.at_work.cancel)
             return
         with self._meter.span("consumer.close"):
-            begun = loop.time()
+            begun = self._clock.now()
             try:
                 await self._end_work(begun + timeout * HANDLERS_SHARE, begun + timeout)
             finally:
@@ -439,11 +445,11 @@ class Consumer:
         readers = list(self._shelf.readers.values())
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(handlers_until):
+                async with self._clock.timeout_at(handlers_until):
                     await self._handling.idle.wait()
             self._handling.at_work.cancel()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(until):
+                async with self._clock.timeout_at(until):
                     async with self._leaving:  # `run` and its user may both close
                         if not self._has_left:
                             await self._following.give_up(readers)
@@ -454,7 +460,7 @@ class Consumer:
             if not (self._has_left or self._leaving.locked()):
                 # The time is over, but the coordinator must not go on.
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0):
+                    async with self._clock.timeout(0):
                         await self._coordinator.close()
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
+from aiodis.clock import Clock
 from aiodis.consumer.meter import Meter
 from aiodis.consumer.reader import Reader
 from aiodis.consumer.stats import ConsumerStats
@@ -44,7 +45,9 @@ class HandlerRunner:
         may_go_on: Callable[[Reader], bool],
         stats: ConsumerStats,
         meter: Meter,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._handler, self._retries = handler, retries
         self._backoff_ms, self._backoff_max_ms = retry_backoff_ms, retry_backoff_max_ms
         self._dead_letter, self._on_error = dead_letter, on_error
@@ -60,7 +63,7 @@ class HandlerRunner:
         Raises:
             HandlerError: a record failed for good and `on_error` is "stop".
         """
-        now = asyncio.get_running_loop().time
+        now = self._clock.now
         begun = now()
         with self._meter.span(
             "consumer.handle", partition=reader.partition_id, records=len(batch.records)
@@ -97,7 +100,7 @@ class HandlerRunner:
                     return
                 self._stats.handler_retries += 1
                 longest = min(self._backoff_ms * 2 ** min(attempt, 30), self._backoff_max_ms)
-                await asyncio.sleep(random.uniform(0, longest / 1000))  # noqa: S311 - jitter
+                await self._clock.sleep(random.uniform(0, longest / 1000))  # noqa: S311 - jitter
             else:
                 self._stats.handled += 1
                 return

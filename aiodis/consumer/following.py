@@ -9,6 +9,7 @@ from math import inf
 
 from aiodis.api.limits import StreamLimits, limits_of
 from aiodis.api.streams import Partition
+from aiodis.clock import Clock
 from aiodis.config import ConsumerSettings
 from aiodis.consumer.background import Background
 from aiodis.consumer.beginning import Beginning
@@ -58,15 +59,17 @@ class Following:
         background: Background,
         meter: Meter,
         stats: ConsumerStats,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._exchange, self._stream_name, self._settings = exchange, stream_name, settings
         self._coordinator, self._keeper = coordinator, keeper
         self._shelf, self._hand, self._handling = shelf, hand, handling
         self._background, self._meter, self._stats = background, meter, stats
-        self.where = Whereabouts(exchange, stream_name, settings, coordinator)
+        self.where = Whereabouts(exchange, stream_name, settings, coordinator, clock)
         self.is_ready = False
         self.pauses_all = False
-        self._succession = Succession(shelf, hand, keeper, settings)
+        self._succession = Succession(shelf, hand, keeper, settings, clock)
         self._beginning = Beginning(settings, self.where, keeper, self._succession)
         self._limits: StreamLimits = limits_of("COMMON")
         self._pollers: dict[str, Poller] = {}
@@ -118,14 +121,13 @@ class Following:
         self._going.update(partition_ids)
         readers = self._known(partition_ids)
         self._stop(readers)
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = self._clock.now()
         whole = min(self._settings.handoff_timeout_ms / 1000, until - begun)
         try:
             with self._meter.span("consumer.hand_over", partitions=len(readers)):
                 await self.let_end(readers, begun + whole * HANDLERS_SHARE)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(begun + whole):
+                    async with self._clock.timeout_at(begun + whole):
                         await self.give_up(readers)
         finally:
             left = [reader for reader in readers if self._is_current(reader)]
@@ -167,7 +169,7 @@ class Following:
     async def let_end(self, readers: Collection[Reader], deadline: float) -> None:
         """Wait for what is in hand of these partitions; cancel handlers at the deadline."""
         try:
-            async with asyncio.timeout_at(deadline):
+            async with self._clock.timeout_at(deadline):
                 await self._shelf.until(lambda: not any(self._is_in_hand(r) for r in readers))
         except TimeoutError:
             count = self._handling.at_work.cancel(readers)
@@ -226,7 +228,7 @@ class Following:
         """Look for partitions at intervals, and when some are assigned."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.partition_refresh_ms / 1000):
+                async with self._clock.timeout(self._settings.partition_refresh_ms / 1000):
                     await self._look.wait()
             self._look.clear()
             try:
@@ -266,7 +268,7 @@ class Following:
             names = ", ".join(fresh)
             _log.warning("stream %s: %s not read yet: %s", self._stream_name, names, exc)
             if readable is not None:  # nobody else reads them: sooner than at the next interval
-                await asyncio.sleep(self._settings.poll_max_ms / 1000)
+                await self._clock.sleep(self._settings.poll_max_ms / 1000)
                 self._look.set()
         else:
             self._ready()
@@ -333,19 +335,24 @@ class Following:
         self._succession.arrange()
 
     def _poller(self, reader: Reader) -> Poller:
-        fixed = self._settings.rate_limit == "fixed"
         return Poller(
             self._exchange,
             self._stream_name,
             reader,
             self._settings,
             budget=self._shelf.budget,
-            limiter=PartitionLimiter(bytes_per_s=self._limits.read_bytes) if fixed else None,
+            limiter=self._limiter(),
             stats=self._stats,
             meter=self._meter,
             on_batch=self._shelf.offer,
             reset=self.where.reset,
+            clock=self._clock,
         )
+
+    def _limiter(self) -> PartitionLimiter | None:
+        if self._settings.rate_limit != "fixed":
+            return None
+        return PartitionLimiter(bytes_per_s=self._limits.read_bytes, clock=self._clock)
 
 
 async def _call(callback: Callback, readers: Iterable[Reader]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from aiodis.clock import Clock
 from aiodis.consumer.at_work import AtWork
 from aiodis.consumer.dispatcher import HandlerRunner
 from aiodis.consumer.keyed import KeyedWork
@@ -22,8 +23,8 @@ class Handling:
     not finish is put back before that ends.
     """
 
-    def __init__(self, shelf: Shelf, stream_name: str) -> None:
-        self._shelf, self._stream_name = shelf, stream_name
+    def __init__(self, shelf: Shelf, stream_name: str, clock: Clock) -> None:
+        self._shelf, self._stream_name, self._clock = shelf, stream_name, clock
         self.at_work = AtWork()
         self.idle = asyncio.Event()
         self.idle.set()
@@ -48,7 +49,7 @@ class Handling:
             raise failure  # outside of the handler, so that it keeps its own context
 
     async def _by_key(self, runner: HandlerRunner, concurrency: int) -> None:
-        work = KeyedWork(self._shelf, runner, self.at_work)
+        work = KeyedWork(self._shelf, runner, self.at_work, self._clock)
         try:
             async with asyncio.TaskGroup() as group:
                 work.hire(group, concurrency)

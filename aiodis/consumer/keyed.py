@@ -5,6 +5,7 @@ from collections import deque
 from itertools import islice
 from typing import NamedTuple
 
+from aiodis.clock import Clock
 from aiodis.consumer.at_work import AtWork
 from aiodis.consumer.dispatcher import HandlerRunner
 from aiodis.consumer.reader import Reader
@@ -125,8 +126,8 @@ class _Turn(NamedTuple):
 class KeyedWork:
     """The handlers of one run: as many workers as it has, which serve whichever key is ready."""
 
-    def __init__(self, shelf: Shelf, runner: HandlerRunner, at_work: AtWork) -> None:
-        self._shelf, self._runner, self._at_work = shelf, runner, at_work
+    def __init__(self, shelf: Shelf, runner: HandlerRunner, at_work: AtWork, clock: Clock) -> None:
+        self._shelf, self._runner, self._at_work, self._clock = shelf, runner, at_work, clock
         self._lanes: dict[str, _Lane] = {}
         self._turns: asyncio.Queue[_Turn | None] = asyncio.Queue()
         self._workers = 0
@@ -154,7 +155,7 @@ class KeyedWork:
             lane = None
         if lane is None:
             lane = self._lanes[reader.partition_id] = _Lane(reader)
-        for key in lane.admit(batch, asyncio.get_running_loop().time()):
+        for key in lane.admit(batch, self._clock.now()):
             self._turns.put_nowait(_Turn(lane, key))
         reader.busy, reader.full = True, len(lane.works) >= _BATCHES
 
@@ -198,7 +199,7 @@ class KeyedWork:
             lane.finish(work, index)
             records.popleft()
             if work.is_done:
-                self._runner.worked(asyncio.get_running_loop().time() - work.begun)
+                self._runner.worked(self._clock.now() - work.begun)
         finally:
             lane.at_work -= 1
             if self._is_current(lane):

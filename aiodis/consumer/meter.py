@@ -1,11 +1,11 @@
 """What the consumer tells its observer: once a batch or a request, never a record."""
 
-import asyncio
 import dataclasses
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
+from aiodis.clock import Clock
 from aiodis.consumer.stats import ConsumerStats
 from aiodis.observe import NO_OBSERVER, Metric, Observer, Span, catalog
 from aiodis.observe.catalog import request_outcome
@@ -32,7 +32,8 @@ _COUNTERS: Final[tuple[tuple[str, Metric, dict[str, str]], ...]] = (
 class Meter:
     """One consumer's view of an observer: its calls bear the stream's name."""
 
-    def __init__(self, observer: Observer, stream_name: str) -> None:
+    def __init__(self, observer: Observer, stream_name: str, clock: Clock) -> None:
+        self._clock = clock
         self._observer, self._stream = observer, stream_name
         self._off: Final = observer is NO_OBSERVER
         self._told = ConsumerStats()
@@ -68,7 +69,7 @@ class Meter:
     @contextmanager
     def request(self, partition_id: str) -> Iterator[Span]:
         """Observe one read around its exchange."""
-        now = asyncio.get_running_loop().time
+        now = self._clock.now
         begun = now()
         with self._observer.span(
             "consumer.request", stream=self._stream, partition=partition_id

@@ -1,12 +1,12 @@
 """Which partitions there are, and where reading them starts."""
 
-import asyncio
 from collections.abc import Iterable
 from math import inf
 from typing import Final, Literal
 
 from aiodis.api.records import Records
 from aiodis.api.streams import Partition, StreamDescription, Streams
+from aiodis.clock import Clock
 from aiodis.config import ConsumerSettings
 from aiodis.consumer.coordinator.protocol import Coordinator
 from aiodis.errors import DecodeError, PartitionExpiredError
@@ -38,9 +38,10 @@ class Whereabouts:
         stream_name: str,
         settings: ConsumerSettings,
         coordinator: Coordinator,
+        clock: Clock,
     ) -> None:
         self._streams, self._records = Streams(exchange), Records(exchange)
-        self._coordinator = coordinator
+        self._coordinator, self._clock = coordinator, clock
         self.ends: dict[str, int] = {}
         """Where the partitions ended when they were looked up last."""
         self._stream_name: Final = stream_name
@@ -96,7 +97,7 @@ class Whereabouts:
         pid = partition_name(partition_number(partition.partition_id))
         while (span := parse_range(partition.sequence_number_range)) is None:
             # "Scaling in progress" (facts 4): it passes.
-            await asyncio.sleep(self._settings.poll_max_ms / 1000)
+            await self._clock.sleep(self._settings.poll_max_ms / 1000)
             partition = await self._look_up(pid)
         return span
 

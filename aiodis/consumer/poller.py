@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from aiodis.api.records import Records
+from aiodis.clock import Clock
 from aiodis.config import ConsumerSettings
 from aiodis.consumer.meter import Meter
 from aiodis.consumer.reader import Reader
@@ -73,7 +74,9 @@ class Poller:
         meter: Meter,
         on_batch: Callable[[Reader], None],
         reset: Reset,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._exchange, self._stream_name = exchange, stream_name
         self._reader, self._settings = reader, settings
         self._records = Records(exchange)
@@ -124,7 +127,7 @@ class Poller:
         """Pause, unless the partition is moved meanwhile."""
         self._woken.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with self._clock.timeout(seconds):
                 await self._woken.wait()
 
     async def _fetch(self) -> _Fetched:
@@ -196,14 +199,13 @@ class Poller:
         return reply
 
     async def _cursor(self) -> str:
-        loop = asyncio.get_running_loop()
         cursor = self._reader.cursor
-        token = cursor.token(loop.time(), max_age=self._settings.cursor_max_age_ms / 1000)
+        token = cursor.token(self._clock.now(), max_age=self._settings.cursor_max_age_ms / 1000)
         if token is not None:
             return token
         generation = cursor.generation
         # The service counts the five minutes from its own answer, which we see later than it.
-        asked_at = loop.time()
+        asked_at = self._clock.now()
         self._stats.cursors += 1
         answer = await self._records.get_cursor(
             stream_name=self._stream_name,
@@ -221,7 +223,7 @@ class Poller:
 
     def _keep(self, reply: GetReply) -> tuple[int, int]:
         """Keep what came; give its bytes of data, and those that it holds in memory."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock.now()
         cursor, records = self._reader.cursor, reply.records
         if not records:
             self._stats.empty_fetches += 1

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from aiodis.clock import Clock
 from aiodis.consumer.reader import Reader
 from aiodis.errors import DISError
 from aiodis.pacing.budget import ByteBudget
@@ -22,12 +23,17 @@ class Shelf:
     ownership has lapsed; who ends that state offers it again.
     """
 
-    def __init__(self, budget: ByteBudget, held_until: Callable[[str], float]) -> None:
+    def __init__(
+        self,
+        budget: ByteBudget,
+        held_until: Callable[[str], float],
+        clock: Clock,
+    ) -> None:
         self.readers: dict[str, Reader] = {}
         self.budget = budget
         self.failure: BaseException | None = None
         self.is_stopped = False
-        self._held_until = held_until
+        self._held_until, self._clock = held_until, clock
         self._turns: OrderedDict[str, Reader] = OrderedDict()
         self._arrived = asyncio.Event()
         self._freed = asyncio.Event()
@@ -61,7 +67,7 @@ class Shelf:
 
     def holds(self, reader: Reader) -> bool:
         """Say whether the partition is this member's now."""
-        return self._held_until(reader.partition_id) > asyncio.get_running_loop().time()
+        return self._held_until(reader.partition_id) > self._clock.now()
 
     def is_leased(self, reader: Reader) -> bool:
         """Say whether that may change without anything happening here."""
@@ -84,7 +90,7 @@ class Shelf:
         """
         reader: Reader | None = None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with self._clock.timeout(timeout):
                 while (reader := self.pop()) is None and not self._is_over():
                     self._arrived.clear()
                     await self._arrived.wait()

@@ -7,11 +7,11 @@ read while a DELETED partition has unread records; and a newcomer waits until it
 elders were read up to where they ended when it was found.
 """
 
-import asyncio
 import logging
 from collections.abc import Collection
 
 from aiodis.api.streams import Partition
+from aiodis.clock import Clock
 from aiodis.config import ConsumerSettings
 from aiodis.consumer.checkpoint import CheckpointKeeper
 from aiodis.consumer.hand import Hand
@@ -33,8 +33,14 @@ class Succession:
     """
 
     def __init__(
-        self, shelf: Shelf, hand: Hand, keeper: CheckpointKeeper, settings: ConsumerSettings
+        self,
+        shelf: Shelf,
+        hand: Hand,
+        keeper: CheckpointKeeper,
+        settings: ConsumerSettings,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._shelf, self._hand, self._keeper, self._settings = shelf, hand, keeper, settings
         self._is_on = settings.partition_order == "parent_first"
         self._deleted: dict[str, int | None] = {}
@@ -82,7 +88,7 @@ class Succession:
     async def watch(self) -> None:
         """Look again and again whether the elders are drained, as long as somebody waits."""
         while True:
-            await asyncio.sleep(self._settings.poll_max_ms / 1000)
+            await self._clock.sleep(self._settings.poll_max_ms / 1000)
             waiting = [pid for pid, reader in self._shelf.readers.items() if reader.behind]
             elders = {elder for pid in waiting for elder in self._unread_elders(pid)}
             for elder in elders - self._shelf.readers.keys():

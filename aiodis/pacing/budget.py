@@ -4,6 +4,7 @@ import asyncio
 import copy
 from collections import deque
 
+from aiodis.clock import SYSTEM_CLOCK, Clock
 from aiodis.errors import BufferFullError
 
 __all__ = ["ByteBudget"]
@@ -16,7 +17,8 @@ class ByteBudget:
     served in order, so a large record is not starved by small ones.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
         self.limit = self.free = limit
         self.is_crowded = False
         """Whether somebody waits, so that nobody may go ahead of them."""
@@ -41,7 +43,7 @@ class ByteBudget:
         self._waiters.append((waiter, size))
         self.is_crowded = True
         try:
-            async with asyncio.timeout(timeout_s):
+            async with self._clock.timeout(timeout_s):
                 await waiter
         except BaseException as exc:
             self._withdraw(waiter, size)

@@ -7,10 +7,12 @@ first second, so the period is a quarter of one.
 """
 
 import asyncio
+from functools import cached_property
 from typing import Final
 
 from aiolimiter import AsyncLimiter
 
+from aiodis.clock import SYSTEM_CLOCK, Clock
 from aiodis.pacing.adaptive import Share
 
 __all__ = ["PERIOD_S", "PartitionLimiter"]
@@ -30,9 +32,11 @@ class PartitionLimiter:
         bytes_per_s: float,
         records_per_s: float | None = None,
         adaptive: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._bytes = _limiter(bytes_per_s)
-        self._records = _limiter(records_per_s) if records_per_s else None
+        self._clock = clock
+        self._bytes = _limiter(bytes_per_s, clock)
+        self._records = _limiter(records_per_s, clock) if records_per_s else None
         self._share = Share() if adaptive else None
         self._turn = asyncio.Lock()
         self.batch_bytes = max(1, int(self._bytes.max_rate))
@@ -54,18 +58,42 @@ class PartitionLimiter:
     def throttled(self) -> None:
         """Take in that the service found this too fast."""
         if self._share is not None:
-            self._share.throttled(asyncio.get_running_loop().time())
+            self._share.throttled(self._clock.now())
 
     @property
     def share(self) -> float:
         """The part of the rate in use now, up to 1."""
-        return 1.0 if self._share is None else self._share.at(asyncio.get_running_loop().time())
+        return 1.0 if self._share is None else self._share.at(self._clock.now())
 
 
-def _limiter(per_s: float) -> AsyncLimiter:
+class _ClockLoop:
+    """The running loop with the time of a clock: all that aiolimiter asks of a loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        loop = asyncio.get_running_loop()
+        self.time, self.call_at = clock.now, clock.call_at
+        self.create_future, self.call_soon = loop.create_future, loop.call_soon
+
+
+class _ClockLimiter(AsyncLimiter):
+    """A limiter that counts by a clock. aiolimiter has no setting for that."""
+
+    def __init__(self, max_rate: float, time_period: float, clock: Clock) -> None:
+        super().__init__(max_rate, time_period)
+        self._clock = clock
+
+    @cached_property
+    def _loop(self) -> _ClockLoop:  # type: ignore[override]
+        return _ClockLoop(self._clock)
+
+
+def _limiter(per_s: float, clock: Clock) -> AsyncLimiter:
     # A rate too low for one whole unit a period has a longer one.
     period_s = max(PERIOD_S, 1 / (per_s * _MARGIN))
-    return AsyncLimiter(per_s * period_s * _MARGIN, period_s)
+    rate = per_s * period_s * _MARGIN
+    if clock.kind == "real":
+        return AsyncLimiter(rate, period_s)
+    return _ClockLimiter(rate, period_s, clock)
 
 
 async def _take(limiter: AsyncLimiter, amount: float) -> None:

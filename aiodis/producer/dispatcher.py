@@ -9,6 +9,7 @@ import msgspec
 
 from aiodis.api.limits import MAX_RECORDS_PER_REQUEST
 from aiodis.api.records import Records
+from aiodis.clock import Clock
 from aiodis.config import ProducerSettings
 from aiodis.errors import DecodeError, DISError
 from aiodis.producer.accumulator import Entry
@@ -82,7 +83,9 @@ class Dispatcher:
         request_bytes: int,
         on_stream_gone: Callable[[DISError], None],
         spawn: Callable[[Coroutine[None, None, None]], object],
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._exchange, self._stream_name, self._ledger = exchange, stream_name, ledger
         self.request_bytes = request_bytes
         self.codec = codec_of(settings.wire_format)
@@ -153,7 +156,7 @@ class Dispatcher:
             self._slots.release()
 
     async def _carry_out(self, jobs: list[_Job]) -> None:
-        begun = asyncio.get_running_loop().time()
+        begun = self._clock.now()
         try:
             answered = await self._put(
                 [job.entries for job in jobs], min(job.entries[0].deadline for job in jobs)
@@ -166,7 +169,7 @@ class Dispatcher:
                 _end(job, nexts[start : start + len(job.entries)])
                 start += len(job.entries)
             return
-        now = asyncio.get_running_loop().time()
+        now = self._clock.now()
         oldest = min(job.entries[0].deadline for job in jobs) - self._timeout
         self._ledger.meter.took(now - begun, now - oldest)
         start = 0

@@ -10,6 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
+from aiodis.clock import Clock
 from aiodis.config import ProducerSettings
 from aiodis.pacing.limiter import PartitionLimiter
 from aiodis.producer.accumulator import Entry, PartitionQueue, Route
@@ -40,6 +41,7 @@ class Lane:
         *,
         limiter: PartitionLimiter | None,
         batch_bytes: int,
+        clock: Clock,
         on_lingered: Callable[[], None],
         reroute: Callable[[list[Entry]], Awaitable[None]],
     ) -> None:
@@ -51,7 +53,7 @@ class Lane:
         self.after: set[asyncio.Future[None]] = set()
         """Ends of other lanes' batches that hold older records of keys which are ours now."""
         self._ends: dict[int, asyncio.Future[None]] = {}
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._clock = asyncio.get_running_loop(), clock
         self._settings, self._dispatcher, self._ledger = settings, dispatcher, ledger
         self._limiter = limiter
         self._told_share = 1.0
@@ -78,7 +80,7 @@ class Lane:
         """Wake the lane if what was added is what it waits for."""
         queue = self.queue
         if self._is_idle:
-            queue.since = self._loop.time()
+            queue.since = self._clock.now()
         elif queue.size < self._max_bytes and len(queue.entries) < self._max_records:
             return
         self._is_idle = queue.is_watched = False
@@ -115,7 +117,7 @@ class Lane:
             # A smaller share has smaller batches, so that fewer records meet one refusal.
             share = 1.0 if self._limiter is None else self._limiter.share
             taken, size = self.queue.take(
-                loop.time(),
+                self._clock.now(),
                 max_records=max(1, int(self._max_records * share)),
                 max_bytes=max(1, int(self._max_bytes * share)),
             )
@@ -126,17 +128,17 @@ class Lane:
             end.set_result(None)
 
     async def _until_ready(self) -> None:
-        loop = self._loop
+        clock = self._clock
         while True:
             at = self.queue.ready_at(
                 linger=self._linger, max_records=self._max_records, max_bytes=self._max_bytes
             )
-            if at is not None and at <= loop.time() + _EARLY_S:
+            if at is not None and at <= clock.now() + _EARLY_S:
                 if at:
                     self._on_lingered()
                 return
             self._wake.clear()
-            timer = loop.call_at(at, self._wake.set) if at is not None else None
+            timer = clock.call_at(at, self._wake.set) if at is not None else None
             self._is_idle = at is None
             self.queue.is_watched = True
             try:
@@ -153,7 +155,7 @@ class Lane:
             if self._limiter is not None:
                 await self._limiter.acquire(size, len(entries))
                 self._tell_pace(self._limiter.share)
-            kept = self._ledger.expire(entries, self._loop.time())
+            kept = self._ledger.expire(entries, self._clock.now())
             if kept is not entries:
                 entries, size = kept, _size_of(kept)
                 self.hands[worker] = entries
@@ -193,8 +195,8 @@ class Lane:
         )
         pause = random.uniform(0, longest / 1000)  # noqa: S311 - full jitter, no secret
         if entries:
-            pause = min(pause, max(0.0, entries[0].deadline - self._loop.time()))
-        await asyncio.sleep(pause)
+            pause = min(pause, max(0.0, entries[0].deadline - self._clock.now()))
+        await self._clock.sleep(pause)
 
 
 def _size_of(entries: list[Entry]) -> int:

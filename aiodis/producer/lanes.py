@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiodis.api.limits import StreamLimits
 from aiodis.api.streams import Streams
+from aiodis.clock import Clock
 from aiodis.config import ProducerSettings
 from aiodis.errors import DISError, NotFoundError, RecordError
 from aiodis.pacing.limiter import PartitionLimiter
@@ -55,7 +56,9 @@ class Lanes:
         ledger: Ledger,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         on_stream_gone: Callable[[DISError], None],
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._streams, self._stream_name, self._settings = streams, stream_name, settings
         self._router, self._limits = router, limits
         self._dispatcher, self._ledger, self._spawn = dispatcher, ledger, spawn
@@ -64,7 +67,7 @@ class Lanes:
         """Routes by key, for records that have nothing but a key."""
         self._by_partition: dict[int, Lane] = {}
         self._mapping = asyncio.Lock()
-        self._mapped_at = asyncio.get_running_loop().time()
+        self._mapped_at = self._clock.now()
 
     def route(self, record: Record) -> Route:
         """Find where a record goes; the routes of plain keys are kept."""
@@ -135,6 +138,7 @@ class Lanes:
             self._ledger,
             limiter=self._limiter(),
             batch_bytes=self._dispatcher.request_bytes,
+            clock=self._clock,
             on_lingered=self.hurry,
             reroute=self._reroute,
         )
@@ -150,6 +154,7 @@ class Lanes:
             bytes_per_s=self._limits.write_bytes * share,
             records_per_s=self._limits.write_records * share,
             adaptive=self._settings.rate_limit == "adaptive",
+            clock=self._clock,
         )
 
     async def _reroute(self, entries: list[Entry]) -> None:
@@ -158,7 +163,7 @@ class Lanes:
         active = self._router.names.values()
         lost = [e for e in entries if e.route.pinned and e.route.lane.name not in active]
         self._ledger.fail(lost, _no_such_partition, "refused")
-        now = asyncio.get_running_loop().time()
+        now = self._clock.now()
         for entry in entries:
             if not entry.settled:
                 entry.route = self.current(entry.route)
@@ -170,7 +175,7 @@ class Lanes:
         async with self._mapping:
             if self._router is not known:
                 return
-            self._mapped_at = asyncio.get_running_loop().time()
+            self._mapped_at = self._clock.now()
             self._ledger.misrouted = False
             with self._ledger.meter.span("producer.refresh") as span:
                 try:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 from aiodis.api.limits import limits_of
 from aiodis.api.records import MAX_RECORD_BYTES, check_record
 from aiodis.api.streams import Streams
+from aiodis.clock import SYSTEM_CLOCK, Clock
 from aiodis.config import ProducerSettings
 from aiodis.errors import (
     BufferFullError,
@@ -75,14 +76,16 @@ class Producer:
         stream_name: str,
         settings: ProducerSettings,
         observer: Observer = NO_OBSERVER,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         Streams.describe.build(stream_name=stream_name)  # checked here, not at the start
         require_wire(settings.wire_format, settings.compression)
         self.stream_name: Final = stream_name
         self.settings: Final = settings
-        self._exchange = exchange
+        self._exchange, self._clock = exchange, clock
         self._streams = Streams(exchange)
-        self._buffer = ByteBudget(settings.buffer_memory)
+        self._buffer = ByteBudget(settings.buffer_memory, clock)
         self._progress = asyncio.Event()
         self._key_order = (
             KeyOrder(pauses=settings.on_ordered_failure == "pause")
@@ -154,6 +157,7 @@ class Producer:
             ),
             on_stream_gone=self._stream_gone,
             spawn=self._spawn,
+            clock=self._clock,
         )
         self._lanes = Lanes(
             self._streams,
@@ -165,6 +169,7 @@ class Producer:
             ledger=self._ledger,
             spawn=self._spawn,
             on_stream_gone=self._stream_gone,
+            clock=self._clock,
         )
         # The fast way in asks for none of the checks that these stand for.
         self._most = min(limits.request_bytes, MAX_RECORD_BYTES)
@@ -395,7 +400,7 @@ class Producer:
 
     def _read_clock(self) -> None:
         """Set the deadline of the records accepted in this turn of the loop."""
-        self._deadline = self._loop.time() + self._timeout
+        self._deadline = self._clock.now() + self._timeout
         self._is_timed = True
         self._loop.call_soon(self._forget_clock)
 
@@ -424,7 +429,7 @@ class Producer:
             if self._lanes is not None:
                 self._lanes.hurry()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
+                async with self._clock.timeout(timeout):
                     while any(self._epochs.pending(epoch) for epoch in covered):
                         self._progress.clear()
                         await self._progress.wait()
@@ -465,12 +470,12 @@ class Producer:
     # Background and failure
 
     async def _tidy(self, lanes: Lanes) -> None:
-        loop = asyncio.get_running_loop()
+        clock = self._clock
         while True:
-            await asyncio.sleep(min(_TIDY_EVERY_S, self.settings.delivery_timeout_ms / 4000))
+            await clock.sleep(min(_TIDY_EVERY_S, self.settings.delivery_timeout_ms / 4000))
             if self._key_order is not None:
-                self._ledger.expire(self._key_order.expired(loop.time()), loop.time())
-            await lanes.tidy(loop.time())
+                self._ledger.expire(self._key_order.expired(clock.now()), clock.now())
+            await lanes.tidy(clock.now())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -1,7 +1,7 @@
 """The embedded DIS: a real server with the service's rules, for tests, demos and benchmarks."""
 
+from aiodis.clock import AutoClock, Clock, ManualClock, SystemClock
 from aiodis.server.accounts import Account, User
-from aiodis.server.clock import Clock, ManualClock, SystemClock
 from aiodis.server.dump.buckets import Buckets
 from aiodis.server.edge import EdgeLimits
 from aiodis.server.local import (
@@ -18,6 +18,7 @@ from aiodis.server.transitions import Transitions
 __all__ = [
     "Account",
     "AddressInUseError",
+    "AutoClock",
     "Buckets",
     "CatalogDamagedError",
     "Clock",

@@ -6,24 +6,26 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from email.utils import formatdate
+from functools import partial
 from typing import Final
 
 from aiohttp import hdrs, web
 
-from aiodis.server.clock import Clock
+from aiodis.clock import Clock
 from aiodis.server.fault_outcomes import Hang, Reply, Reset, ResetAfter, Truncated
 from aiodis.server.faults import Faults, Plan
 
 __all__ = ["FaultActor"]
 
 _STEP_S: Final = 0.01
+_LOOK_S: Final = 0.01
 _RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, no time
 
 
 class FaultActor:
     """The hand of one server's faults. All that waits here ends with `release`.
 
-    Pauses are in real time, also where the server's clock is moved by hand.
+    Pauses are by the server's clock. Whether a client still waits is looked at in real time.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -54,10 +56,10 @@ class FaultActor:
 
         Cancelled, it may have been called already.
         """
-        await self._pause(plan.before_ms / 1000)
+        await self._pause(request, plan.before_ms / 1000)
         instead = plan.ending is not None and plan.ending_phase == "before"
         response = web.Response() if instead else carry_out()
-        await self._pause(plan.after_ms / 1000)
+        await self._pause(request, plan.after_ms / 1000)
         match plan.ending:
             case Reply(_, status, headers, body):
                 response = web.Response(status=status, headers=headers, body=body)
@@ -70,19 +72,22 @@ class FaultActor:
             moment_s = self._clock.now_ms() / 1000 + plan.skew_s
             response.headers[hdrs.DATE] = formatdate(moment_s, usegmt=True)
         if plan.bytes_per_s or isinstance(plan.ending, Truncated):
-            return _SpoiltResponse(response, request, plan, self._pause)
+            return _SpoiltResponse(response, request, plan, partial(self._pause, request))
         return response
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, request: web.Request, seconds: float) -> None:
         if seconds > 0:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+            with self._clock.pausing(partial(_is_awaited, request)), suppress(TimeoutError):
+                async with self._clock.timeout(seconds):
                     await self._released.wait()
 
     async def _until_client_goes(self, request: web.Request) -> None:
         # aiohttp tells a handler that its client went only by cancelling all of them alike.
-        while request.transport is not None and not self._released.is_set():
-            await self._pause(_STEP_S)
+        with self._clock.pausing(partial(_is_awaited, request)):
+            while request.transport is not None and not self._released.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._released.wait()
 
 
 class _SpoiltResponse(web.Response):
@@ -130,6 +135,10 @@ def _kept(plan: Plan, size: int) -> int:
         case Truncated(_, int(count)):
             return min(count, size)
     return size
+
+
+def _is_awaited(request: web.Request) -> bool:
+    return request.transport is not None and not request.transport.is_closing()
 
 
 async def _read(request: web.Request, count: int) -> None:

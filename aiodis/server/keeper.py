@@ -4,8 +4,8 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
+from aiodis.clock import Clock
 from aiodis.server.agenda import Agenda
-from aiodis.server.clock import Clock
 
 __all__ = ["Keeper"]
 
@@ -13,7 +13,7 @@ _LOOK_S: Final = 1.0
 
 
 class Keeper:
-    """Runs an agenda: each second, and whenever the clock was moved by hand.
+    """Runs an agenda: each second of real time, and whenever the clock was moved.
 
     A clock that is moved in the server's own thread has let everything happen by
     the time `advance` returns; moved in another, the server's loop does it next.

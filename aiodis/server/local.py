@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from aiohttp import web
 
+from aiodis.clock import SYSTEM_CLOCK, Clock
 from aiodis.config import is_loopback
 from aiodis.credentials import AccessKey, StaticToken
 from aiodis.errors import ClosedError, ConfigError, DISError, error_class
@@ -29,7 +30,6 @@ from aiodis.server.accounts import (
 )
 from aiodis.server.admin import Admin, AdminFront
 from aiodis.server.app import Front
-from aiodis.server.clock import Clock, SystemClock
 from aiodis.server.dump.buckets import Buckets, FolderBuckets, MemoryBuckets
 from aiodis.server.edge import Bodies, EdgeLimits
 from aiodis.server.engine import Engine
@@ -99,8 +99,8 @@ class LocalDIS:
     scaling; `quotas` sets other quotas than the service's for each account
     (`{"common_partition": 200}`, `AccountQuotas`); `transitions` says how long a stream is
     CREATING and a scaling under way. `anonymous=True` asks nobody for credentials. All
-    time is the `clock`'s. Records that were acknowledged survive the end of the process,
-    not a loss of power.
+    time is the `clock`'s: with a `ManualClock` or an `AutoClock`, hours pass at once. Records
+    that were acknowledged survive the end of the process, not a loss of power.
 
     `tls=True` serves https with a certificate of an authority that is made for the data
     folder; `ca_file` is what clients need to trust it. With `tls_cert`, a PEM file, and
@@ -152,7 +152,7 @@ class LocalDIS:
         self.project_id = found.first.account.project_id
         self.credentials = credentials_of(found.first)
         self.region = region or DEFAULT_REGION
-        self.clock = clock or SystemClock()
+        self.clock = clock or SYSTEM_CLOCK
         self.recovery: tuple[str, ...] = ()
         """What the start found that was not as a stop leaves it, a line each."""
         self.faults = Faults()
@@ -324,12 +324,16 @@ class LocalDIS:
         return thread.call(lambda: act(projects))
 
     def _settings_of(self, caller: Caller) -> dict[str, Any]:
-        settings = {
+        settings: dict[str, Any] = {
             "endpoint": self.endpoint,
             "project_id": caller.account.project_id,
             "credentials": credentials_of(caller),
         }
-        return settings | ({"ca_file": self.ca_file} if self.ca_file else {})
+        if self.ca_file:
+            settings["ca_file"] = self.ca_file
+        if self.clock.kind != "real":
+            settings["clock"] = self.clock  # else the two sides' times drift apart
+        return settings
 
     async def start(self) -> Self:
         """Start. A server that runs goes on.

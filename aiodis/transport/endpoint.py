@@ -3,13 +3,13 @@
 The decisions are made in `retry`, `breaker` and `skew`; here are the waits.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, assert_never
 from urllib.parse import SplitResult, urlsplit
 
+from aiodis.clock import Clock
 from aiodis.config import ClientSettings
 from aiodis.errors import (
     AuthError,
@@ -73,6 +73,7 @@ class Shared:
     budget: Budget
     skew: Skew
     random: Callable[[], float]
+    clock: Clock
     wall_clock: Callable[[], float]
     user_agent: str
 
@@ -99,14 +100,14 @@ class Endpoint:
             open_s=settings.breaker_open_ms / 1000,
             refused_s=settings.auth_breaker_open_ms / 1000,
         )
-        self.gate = Gate(self._host, breaker)
+        self.gate = Gate(self._host, breaker, shared.clock)
 
     async def carry(
         self, request: Outgoing, identity: Identity, deadline: float | None = None
     ) -> Exchanged:
         """Send a request until an answer says yes, or no for good.
 
-        With a `deadline` (loop time) only that limits the tries; else `retries`
+        With a `deadline` (the clock's time) only that limits the tries; else `retries`
         and `call_timeout_ms` do. A cancelled call may have been carried out.
 
         Raises:
@@ -176,7 +177,7 @@ class Endpoint:
         self, story: Story, proving: Coroutine[Any, Any, dict[str, str]]
     ) -> dict[str, str]:
         try:
-            async with asyncio.timeout_at(story.deadline):
+            async with self._shared.clock.timeout_at(story.deadline):
                 return await proving
         except (ServiceError, TransportError) as exc:  # of IAM; some are TimeoutErrors too
             exc.ambiguous |= story.ambiguous

@@ -1,18 +1,19 @@
 """The client's way to the service: rows and raw bodies in, replies and answers out."""
 
-import asyncio
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from importlib.metadata import PackageNotFoundError, version
 from random import random as _random
 from typing import Any, TypeVar, assert_never
 from urllib.parse import quote, urlencode, urlsplit
 
 from aiodis.api.projects import Project, decode_projects
+from aiodis.clock import SYSTEM_CLOCK, Clock
 from aiodis.config import ClientSettings, is_loopback
 from aiodis.credentials import AccessKey, IAMPassword, StaticToken
 from aiodis.errors import ConfigError, DecodeError
+from aiodis.transport.clocked import ClockedSession
 from aiodis.transport.endpoint import Endpoint, Exchanged, Shared
 from aiodis.transport.identity import (
     Anonymous,
@@ -50,11 +51,15 @@ class Exchange:
         *,
         session: Session | None = None,
         random: Callable[[], float] = _random,
-        wall_clock: Callable[[], float] = time.time,
+        clock: Clock = SYSTEM_CLOCK,
+        wall_clock: Callable[[], float] | None = None,
     ) -> None:
         self._settings = settings
-        self._session = AiohttpSession(settings) if session is None else session
-        self._wall_clock = wall_clock
+        self._clock = clock
+        self._wall_clock = wall_clock = wall_clock or clock.wall
+        self._session: Session = AiohttpSession(settings) if session is None else session
+        if clock.kind != "real":
+            self._session = ClockedSession(self._session, clock)
         self._skew = Skew()
         shared = Shared(
             settings=settings,
@@ -62,6 +67,7 @@ class Exchange:
             budget=Budget(settings.retry_budget),
             skew=self._skew,
             random=random,
+            clock=clock,
             wall_clock=wall_clock,
             user_agent=_user_agent(),
         )
@@ -152,7 +158,7 @@ class Exchange:
 
         `query` is percent-encoded. `content_type` is also the form that the answer is
         asked for, so a GET has one too; it is signed, and so are further `headers`, such
-        as those of a compressed body. With a `deadline` (loop time) the call is
+        as those of a compressed body. With a `deadline` (the clock's time) the call is
         repeated, and waits for an open breaker, up to then; without one
         `retries` and `call_timeout_ms` limit it. A cancelled call may have been
         carried out.
@@ -178,9 +184,9 @@ class Exchange:
         """
         await self._dis.gate.pause(seconds)
 
-    def within(self, seconds: float, /) -> asyncio.Timeout:
+    def within(self, seconds: float, /) -> AbstractAsyncContextManager[object]:
         """Give a block that ends with a TimeoutError when it takes longer."""
-        return asyncio.timeout(seconds)
+        return self._clock.timeout(seconds)
 
     def _identities(
         self, credentials: AccessKey | StaticToken | IAMPassword

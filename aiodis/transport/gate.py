@@ -5,6 +5,7 @@ import logging
 from types import TracebackType
 from typing import Self, assert_never
 
+from aiodis.clock import SYSTEM_CLOCK, Clock
 from aiodis.errors import CircuitOpenError, ClosedError
 from aiodis.transport.breaker import Admitted, Breaker, Refused, WaitForProbe, WaitUntil
 
@@ -49,16 +50,16 @@ class Permit:
 class Gate:
     """Lets calls through as the breaker says. Closing it turns all who wait away."""
 
-    def __init__(self, name: str, breaker: Breaker) -> None:
+    def __init__(self, name: str, breaker: Breaker, clock: Clock = SYSTEM_CLOCK) -> None:
         self.name = name
         self.breaker = breaker
+        self._clock = clock
         self._changed = asyncio.Event()
         self._closed = False
 
-    @staticmethod
-    def now() -> float:
+    def now(self) -> float:
         """Give the time by which this gate and its breaker count."""
-        return asyncio.get_running_loop().time()
+        return self._clock.now()
 
     async def enter(self, deadline: float) -> Permit:
         """Wait for the right to one try; cancelling the wait leaves nothing behind.
@@ -123,7 +124,7 @@ class Gate:
         A timer may fire earlier by the clock's resolution, so the clock is not asked then.
         """
         try:
-            async with asyncio.timeout_at(until):
+            async with self._clock.timeout_at(until):
                 await self._changed.wait()
         except TimeoutError:
             return until

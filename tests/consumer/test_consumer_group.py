@@ -7,6 +7,7 @@ import pytest
 from consuming import P0, P1, consumer_of, drain, filled, no_task_left, numbered, only, take
 from scripted_service import ScriptedService, refusal
 
+from aiodis.clock import SYSTEM_CLOCK
 from aiodis.config import ConsumerSettings
 from aiodis.consumer import Consumer
 from aiodis.consumer.coordinator import Fence
@@ -606,4 +607,4 @@ def test_a_group_may_be_anything_that_makes_a_coordinator():
     settings = ConsumerSettings(app="billing", group=group)
     service = ScriptedService(1)
     Consumer(service, "events", settings)
-    assert seats == [(service, "events", settings)]
+    assert seats == [(service, "events", settings, SYSTEM_CLOCK)]

@@ -18,12 +18,12 @@ from aiodis import (
     ReceivedRecord,
     Record,
 )
-from aiodis.server import LocalDIS, ManualClock
+from aiodis.server import AutoClock, LocalDIS
 
 
 @pytest.fixture
 async def clock():
-    return ManualClock()
+    return AutoClock()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from aiodis import DISClient, DISGroup, FencedError
+from aiodis.clock import SYSTEM_CLOCK
 from aiodis.record import partition_number
 from aiodis.server import LocalDIS, ManualClock
 
@@ -26,12 +27,17 @@ class RunningClock(ManualClock):
         return super().now_ms() + round((time.monotonic() - self._begun) * 1000)
 
 
+def client_of(server: LocalDIS) -> DISClient:
+    """Give a client by the system's time: a `RunningClock` is the server's alone."""
+    return DISClient(**server.client_settings | {"clock": SYSTEM_CLOCK})
+
+
 class Worker:
     """A client of its own with a consumer in the group, as another machine would have."""
 
     def __init__(self, server: LocalDIS, name: str) -> None:
         self.name = name
-        self.client = DISClient(**server.client_settings)
+        self.client = client_of(server)
         self.got: list[tuple[int, bytes]] = []
         self.mine: set[int] = set()
         self.consumer = self.client.consumer(
@@ -98,7 +104,7 @@ async def clock():
 async def dis(clock):
     async with (
         LocalDIS(clock=clock, limits=False) as server,
-        DISClient(**server.client_settings) as client,
+        client_of(server) as client,
     ):
         await client.streams.create(stream_name=STREAM, partition_count=4)
         client.server = server

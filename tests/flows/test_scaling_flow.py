@@ -11,7 +11,7 @@ from aiodis import (
     QuotaError,
     RequestTimeoutError,
 )
-from aiodis.server import LocalDIS, ManualClock, Transitions
+from aiodis.server import AutoClock, LocalDIS, Transitions
 
 EACH = 600
 
@@ -88,7 +88,7 @@ async def test_three_then_eight_then_two_partitions_under_load_lose_nothing(tran
 
 
 async def test_a_deleted_partitions_records_go_with_retention_and_free_their_space(tmp_path):
-    clock = ManualClock()
+    clock = AutoClock()
     async with (
         LocalDIS(tmp_path, clock=clock) as server,
         DISClient(**server.client_settings) as dis,

@@ -3,8 +3,8 @@
 import logging
 from dataclasses import dataclass, field
 
+from aiodis.clock import ManualClock
 from aiodis.server.agenda import Agenda
-from aiodis.server.clock import ManualClock
 from aiodis.server.keeper import Keeper
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import aiohttp
 import pytest
-from server_caller import Caller, calling, record
+from server_caller import START_MS, Caller, calling, record
 
 from aiodis import (
     Credentials,
@@ -24,7 +24,7 @@ from aiodis import (
     TransportError,
 )
 from aiodis.errors import ConfigError
-from aiodis.server import LocalDIS, ManualClock
+from aiodis.server import AutoClock, LocalDIS, ManualClock
 from aiodis.server.fault import Target
 from aiodis.server.fault_actor import FaultActor
 from aiodis.server.fault_outcomes import Outcome
@@ -356,6 +356,11 @@ async def stored(caller: Caller, partition: int = 0) -> int:
 
 
 @pytest.fixture
+def clock():
+    return AutoClock(START_MS)  # so that latency takes the test no time
+
+
+@pytest.fixture
 async def faulty(dis):
     """A caller with a stream of three partitions, and the server's faults."""
     await dis.create(partitions=3)
@@ -431,24 +436,36 @@ async def test_a_gateways_page_is_html(faulty, status):
 
 
 @pytest.mark.parametrize("phase", ["before", "after"])
-async def test_latency_holds_up_the_call_or_its_answer(faulty, phase):
+async def test_latency_holds_up_the_call_or_its_answer(faulty, clock, phase):
     dis, faults = faulty
     faults.push(PUT, outcome=latency(30), phase=phase)
-    began = time.monotonic()
     assert (await raw(dis)).status == 200
-    assert time.monotonic() - began >= 0.029
+    assert clock.now_ms() == START_MS + 30
     assert await stored(dis) == 1
 
 
-async def test_bandwidth_slows_the_body_which_is_complete(faulty):
+async def test_latency_is_by_a_clock_that_is_moved_by_hand():
+    clock = ManualClock()
+    async with calling(clock=clock, limits=False) as dis:
+        await dis.create()
+        dis.server.faults.push(PUT, outcome=latency(60_000))
+        waiting = asyncio.create_task(raw(dis))
+        await until(lambda: not dis.server.faults.armed)
+        clock.advance(seconds=59)
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        clock.advance(seconds=1)
+        assert (await waiting).status == 200
+
+
+async def test_bandwidth_slows_the_body_which_is_complete(faulty, clock):
     dis, faults = faulty
     whole = await dis.describe()
     size = int(dis.last.headers["Content-Length"])
     assert size > 400
     faults.push("streams.describe", outcome=bandwidth(20_000))
-    began = time.monotonic()
     assert await dis.describe() == whole
-    assert time.monotonic() - began >= size / 20_000 * 0.9
+    assert clock.now() == pytest.approx(size / 20_000)
 
 
 async def test_a_hang_lasts_until_the_client_goes_or_the_server_stops(faulty):
@@ -475,15 +492,16 @@ async def test_a_hang_ends_with_its_connection():
     assert (await answer).status == 200
 
 
-async def test_a_pause_ends_when_the_server_stops_and_the_call_is_answered(faulty):
-    dis, faults = faulty
-    faults.push(PUT, outcome=latency(60_000))
-    waiting = asyncio.create_task(raw(dis))
-    await until(lambda: not faults.armed)
-    began = time.monotonic()
-    await dis.server.stop()
-    assert time.monotonic() - began < 1
-    assert (await waiting).status == 200
+async def test_a_pause_ends_when_the_server_stops_and_the_call_is_answered():
+    async with calling(clock=ManualClock(), limits=False) as dis:
+        await dis.create()
+        dis.server.faults.push(PUT, outcome=latency(60_000))
+        waiting = asyncio.create_task(raw(dis))
+        await until(lambda: not dis.server.faults.armed)
+        began = time.monotonic()
+        await dis.server.stop()
+        assert time.monotonic() - began < 1
+        assert (await waiting).status == 200
 
 
 async def send_in_part(caller: Caller, sent: bytes, length: int):

@@ -83,7 +83,7 @@ class GroupCoordinator:
     def __init__(self, group: DISGroup, seat: Seat) -> None:
         self.client_id: Final = group.client_id or _new_client_id()
         self._app, self._stream_name = seat.settings.app, seat.stream_name
-        self._groups = Groups(seat.exchange)
+        self._groups, self._clock = Groups(seat.exchange), seat.clock
         self._rebalance_timeout_ms = group.rebalance_timeout_ms
         self._interval_s = group.heartbeat_interval_ms / 1000
         self._member = Membership(self._interval_s, group.rebalance_timeout_ms / 1000)
@@ -110,12 +110,11 @@ class GroupCoordinator:
 
     def fenced(self, fence: Fence) -> None:
         """Give up what is held, and join again."""
-        loop = asyncio.get_running_loop()
-        effect = self._member.fenced(fence.generation_id, loop.time())
+        effect = self._member.fenced(fence.generation_id, self._clock.now())
         if isinstance(effect, Lost) and self._host is not None:
             self._log_lost(effect)
             # Not at once: the consumer is in the middle of a commit.
-            loop.call_soon(self._host.lost, effect.partition_ids)
+            asyncio.get_running_loop().call_soon(self._host.lost, effect.partition_ids)
             self._woken.set()
 
     async def close(self) -> None:
@@ -127,7 +126,7 @@ class GroupCoordinator:
         if self._has_joined:
             self._has_joined = False
             try:
-                async with asyncio.timeout(_LEAVE_S):
+                async with self._clock.timeout(_LEAVE_S):
                     await self._groups.leave(app_name=self._app, client_id=self.client_id)
             except (DISError, TimeoutError) as exc:
                 _log.warning("app %s: %s could not leave: %s", self._app, self.client_id, exc)
@@ -146,23 +145,23 @@ class GroupCoordinator:
 
     async def _next(self) -> Effect:
         """Wait until something is due, do it, and give what follows."""
-        loop, member = asyncio.get_running_loop(), self._member
+        member = self._member
         self._woken.clear()
         due = min(member.due, member.lost_at)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(due):
+            async with self._clock.timeout_at(due):
                 await self._woken.wait()
                 return None  # what is due has changed
-        now = max(loop.time(), due)  # a timer may go off a hair early
+        now = max(self._clock.now(), due)  # a timer may go off a hair early
         return member.expire(now) or await self._ask()
 
     async def _ask(self) -> Effect:
-        loop, member = asyncio.get_running_loop(), self._member
+        member = self._member
         step, generation = member.step, member.generation
         longest = self._interval_s if step != "beat" else self._interval_s / 2
-        began = loop.time()
+        began = self._clock.now()
         try:
-            async with asyncio.timeout_at(min(began + longest, member.lost_at)):
+            async with self._clock.timeout_at(min(began + longest, member.lost_at)):
                 match step:
                     case "join":
                         return await self._join()
@@ -180,7 +179,7 @@ class GroupCoordinator:
             if step == "join" and isinstance(exc, ServiceError) and not exc.retryable:
                 return Impossible(exc)
             if (step, generation) == (member.step, member.generation):
-                member.failed(loop.time())
+                member.failed(self._clock.now())
             return None
 
     async def _join(self) -> Effect:
@@ -191,7 +190,7 @@ class GroupCoordinator:
             stream_names=[self._stream_name],
             rebalance_timeout_ms=self._rebalance_timeout_ms,
         )
-        return self._member.joined(answer.state, answer.sync_delay_ms / 1000, _now())
+        return self._member.joined(answer.state, answer.sync_delay_ms / 1000, self._clock.now())
 
     async def _sync(self) -> Effect:
         answer = await self._groups.sync(
@@ -199,7 +198,9 @@ class GroupCoordinator:
         )
         numbers = answer.assignment.get(self._stream_name, ())
         partition_ids = [partition_name(number) for number in numbers]
-        return self._member.synced(answer.state, answer.generation, partition_ids, _now())
+        return self._member.synced(
+            answer.state, answer.generation, partition_ids, self._clock.now()
+        )
 
     async def _beat(self, began: float) -> Effect:
         answer = await self._groups.heartbeat(
@@ -207,7 +208,7 @@ class GroupCoordinator:
         )
         if self._member.step != "beat":
             return None  # a refused commit was faster
-        return self._member.beaten(answer.state, began, _now())
+        return self._member.beaten(answer.state, began, self._clock.now())
 
     async def _act(self, host: Host, effect: Effect) -> bool:
         """Tell the consumer what follows; say whether to go on."""
@@ -232,20 +233,15 @@ class GroupCoordinator:
     async def _hand_over(self, host: Host, partition_ids: tuple[str, ...], until: float) -> None:
         """Let the consumer finish, as long as nobody else may have begun."""
         _log.info("app %s: %s hands %s over", self._app, self.client_id, partition_ids)
-        loop = asyncio.get_running_loop()
-        alarm = loop.call_at(until, host.lost, partition_ids)
+        alarm = self._clock.call_at(until, host.lost, partition_ids)
         try:
             await host.revoke(partition_ids, until)
         finally:
             alarm.cancel()
-        self._member.released(loop.time())
+        self._member.released(self._clock.now())
 
     def _log_lost(self, lost: Lost) -> None:
         _log.warning("app %s: %s lost %s", self._app, self.client_id, lost.partition_ids)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _new_client_id() -> str:

@@ -11,7 +11,7 @@ what no other member can be faster than:
 
 A tenth of either is kept as a margin, for clocks that do not run alike. Past the
 first, the partitions are withheld until a heartbeat confirms them; past the second they are
-lost. Times are the event loop's, in seconds, and count from when a request *began*.
+lost. Times are the clock's, in seconds, and count from when a request *began*.
 
 Invariant: partitions are held only with the generation of their sync, and never
 while a join is on its way.

@@ -2,13 +2,14 @@
 
 A `Coordinator` speaks for one consumer: it says what is assigned, and calls the
 consumer, its `Host`, when that changes. Partition ids are in the full form,
-`shardId-0000000000`. Times are the event loop's; no clocks of two machines are compared.
+`shardId-0000000000`. Times are the clock's `now`; no clocks of two machines are compared.
 """
 
 from collections.abc import Collection
 from math import inf
 from typing import NamedTuple, Protocol
 
+from aiodis.clock import SYSTEM_CLOCK, Clock
 from aiodis.config import ConsumerSettings
 from aiodis.record import Fence
 from aiodis.transport.exchange import Exchange
@@ -22,6 +23,7 @@ class Seat(NamedTuple):
     exchange: Exchange
     stream_name: str
     settings: ConsumerSettings
+    clock: Clock = SYSTEM_CLOCK
 
 
 class Host(Protocol):
@@ -40,7 +42,7 @@ class Host(Protocol):
         """Hand these over; when it returns, nothing more of them is delivered or committed.
 
         Waits for handlers, and for the records that the user has in hand, then calls
-        `on_revoked` and commits, all within `handoff_timeout_ms` and before the loop
+        `on_revoked` and commits, all within `handoff_timeout_ms` and before the
         time `until`, when another member may begin with them. It does not
         raise for a commit that fails. The commit carries `fence()` as it is then,
         so the place has to be kept until this returns.
@@ -76,7 +78,7 @@ class Coordinator(Protocol):
         """
 
     def held_until(self, partition_id: str) -> float:
-        """Give the loop time up to which nobody else can own a partition; cheap.
+        """Give the time up to which nobody else can own a partition; cheap.
 
         `inf` for ever, `-inf` for one that is not this member's. Asked before a batch
         is handed out, and again where the time it gave has passed, so a process

@@ -8,7 +8,7 @@ import msgspec
 from aiodis.server.admin import models
 from aiodis.server.admin.admin import Admin
 from aiodis.server.admin.answer import AdminRefusal, Answer, Raw
-from aiodis.server.clock import ManualClock
+from aiodis.clock import ManualClock
 from aiodis.server.fault import Fault
 from aiodis.server.faults import Faults
 from aiodis.server.projects import Projects
