@@ -314,7 +314,7 @@ class TestPolicies:
     async def test_a_producer_writes_to_another_accounts_stream_by_its_id(self, who):
         stream_id = await shared(who, "putRecords")
         async with who.bob.producer(stream_id) as producer:
-            await producer.send_and_wait(b"from the mill")
+            await producer.send(b"from the mill")
         assert await read(who.ann, None) == [b"from the mill"]
 
 

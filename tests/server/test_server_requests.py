@@ -10,7 +10,7 @@ from server_caller import START_MS, calling, record
 from aiodis import DISClient
 from aiodis.credentials import AccessKey
 from aiodis.errors import ConfigError
-from aiodis.server import Account, LocalDIS, User
+from aiodis.server import Account, AutoClock, LocalDIS, User
 from aiodis.server.faults import latency, reset, reset_before, truncated
 from aiodis.server.requests import Requests, SeenRequest, Wanted
 
@@ -188,6 +188,7 @@ async def _old_cursor(dis) -> str:
     return cursor
 
 
+@pytest.mark.parametrize("clock", [AutoClock()])
 async def test_a_fault_that_was_met_is_named_and_a_broken_connection_has_no_status(dis):
     await dis.create()
     faults = dis.server.faults
