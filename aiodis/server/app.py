@@ -43,7 +43,6 @@ from aiodis.wire.operation import Operation
 
 __all__ = ["Front"]
 
-
 _JSON_CODEC: Final = codec_of("json")
 _SEEN: Final = ContextVar[SeenRequest]("aiodis_seen")
 _SEEN_PATH: Final = 256
