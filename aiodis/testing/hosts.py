@@ -1,6 +1,6 @@
 """Where the sandboxes of a test run are: an embedded DIS on a thread, or a server that runs."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     ExitStack,
@@ -9,16 +9,15 @@ from contextlib import (
 )
 from functools import cached_property
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
-from aiodis.server import Clock, LocalDIS, ManualClock, SystemClock
+from aiodis.clock import CLOCKS, Clock
+from aiodis.server import LocalDIS
 from aiodis.testing.sandbox import LocalSandbox, local_sandbox
 from aiodis.testing.server_thread import ServerThread
 from aiodis.testing.wishes import Wishes
 
 __all__ = ["InLoop", "LocalHost"]
-
-_CLOCKS: Final[dict[str, Callable[[], Clock]]] = {"real": SystemClock, "manual": ManualClock}
 
 
 class LocalHost:
@@ -101,4 +100,4 @@ class InLoop:
 
 def clock_of(wishes: Wishes) -> Clock:
     """Make the clock that a test asks for."""
-    return _CLOCKS[wishes.clock]()
+    return CLOCKS[wishes.clock]()

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic import ValidationError
 
 from aiodis.api.streams import CreateStream
+from aiodis.clock import ClockKind
 from aiodis.errors import ConfigError
 from aiodis.server import Transitions
 from aiodis.server.quotas import AccountQuotas
@@ -14,7 +15,6 @@ from aiodis.wire.message import parameter_error
 
 __all__ = ["Wishes", "read_wishes"]
 
-ClockKind = Literal["real", "manual", "auto"]
 Limits = Literal["strict", "off"]
 
 

@@ -5,10 +5,10 @@ from importlib.metadata import version
 
 import msgspec
 
+from aiodis.errors import ConfigError
 from aiodis.server.admin import models
 from aiodis.server.admin.admin import Admin
 from aiodis.server.admin.answer import AdminRefusal, Answer, Raw
-from aiodis.clock import ManualClock
 from aiodis.server.fault import Fault
 from aiodis.server.faults import Faults
 from aiodis.server.projects import Projects
@@ -20,7 +20,7 @@ async def health(admin: Admin, asked: models.Nothing) -> Answer:  # noqa: ARG001
     told = models.HealthTold(
         status="ready" if is_ready else "stopping",
         version=version("aiodis"),
-        clock=_kind(admin),
+        clock=admin.server.clock.kind,
         now_ms=admin.now_ms,
         is_durable=admin.server.path is not None,
         projects=admin.projects.ids if admin.projects else [],
@@ -100,13 +100,14 @@ async def check_exhausted(admin: Admin, asked: models.OfProject) -> Answer:
 async def show_clock(admin: Admin, asked: models.Nothing) -> Answer:  # noqa: ARG001
     now_ms = admin.now_ms
     time = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    return models.ClockTold(kind=_kind(admin), now_ms=now_ms, time=time)
+    return models.ClockTold(kind=admin.server.clock.kind, now_ms=now_ms, time=time)
 
 
 async def advance_clock(admin: Admin, asked: models.Advance) -> Answer:
-    if not isinstance(admin.server.clock, ManualClock):
-        raise AdminRefusal(409, "the server runs on the system's clock, which nobody can move")
-    admin.server.clock.advance(seconds=asked.all_seconds)
+    try:
+        admin.server.clock.advance(seconds=asked.all_seconds)
+    except ConfigError as exc:
+        raise AdminRefusal(409, str(exc)) from None
     return await show_clock(admin, models.Nothing())
 
 
@@ -132,10 +133,6 @@ async def list_records(admin: Admin, asked: models.OfStream) -> Answer:
 def _check_project(admin: Admin, project_id: str | None) -> None:
     if project_id is not None and project_id not in _projects(admin).ids:
         raise AdminRefusal(404, f"there is no project {project_id!r}")
-
-
-def _kind(admin: Admin) -> str:
-    return "manual" if isinstance(admin.server.clock, ManualClock) else "real"
 
 
 def _projects(admin: Admin) -> Projects:
