@@ -2,6 +2,7 @@
 
 from aiodis.clock import AutoClock, Clock, ManualClock, SystemClock
 from aiodis.server.accounts import Account, User
+from aiodis.server.content import StateError
 from aiodis.server.dump.buckets import Buckets
 from aiodis.server.edge import EdgeLimits
 from aiodis.server.local import (
@@ -11,6 +12,7 @@ from aiodis.server.local import (
     StartError,
 )
 from aiodis.server.requests import Requests, SeenRequest
+from aiodis.server.snapshot import Snapshot, SnapshotError
 from aiodis.server.storage.catalog import CatalogDamagedError
 from aiodis.server.storage.frame import LogDamagedError
 from aiodis.server.transitions import Transitions
@@ -29,7 +31,10 @@ __all__ = [
     "ManualClock",
     "Requests",
     "SeenRequest",
+    "Snapshot",
+    "SnapshotError",
     "StartError",
+    "StateError",
     "SystemClock",
     "Transitions",
     "User",

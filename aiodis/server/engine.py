@@ -5,7 +5,8 @@ before the next one, so the order of calls is the order of effects.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from aiodis.record import ReceivedRecord, partition_name
 from aiodis.server.accounts import Accounts
 from aiodis.server.agenda import Agenda, Duty
 from aiodis.server.auto_scale import AutoScaler
+from aiodis.server.content import Content, Exchange, content_of
 from aiodis.server.dump.buckets import Buckets, MemoryBuckets
 from aiodis.server.dump.dumper import Dumper
 from aiodis.server.fault import Target
@@ -61,37 +63,10 @@ class Engine:
         accounts: Accounts | None = None,
         agenda: Agenda | None = None,
     ) -> None:
-        self._state = state
-        self._policies = PolicyTable(state.catalog)
+        self._buckets, self._accounts = buckets, accounts
         self.agenda = Agenda() if agenda is None else agenda
-        self._duties: list[Duty] = [
-            state.history,
-            AutoScaler(state),
-            Retention(state),
-            Dumper(state, buckets),
-        ]
-        for duty in self._duties:
-            self.agenda.add(duty)
-        memberships = self._memberships = Memberships(state)
-        self._records = RecordHandlers(state)
-        chapters = {
-            "streams": StreamHandlers(state),
-            "policies": PolicyHandlers(state, self._policies, accounts),
-            "apps": AppHandlers(state, memberships),
-            "checkpoints": CheckpointHandlers(state, memberships),
-            "records": self._records,
-            "groups": GroupHandlers(state, memberships),
-            "metrics": MetricHandlers(state),
-            "tags": TagHandlers(state),
-            "quotas": QuotaHandlers(state),
-            "events": EventHandlers(state),
-            "transfer_tasks": TransferTaskHandlers(state, buckets),
-        }
-        self._handlers = {}
-        for operation in OPERATIONS:
-            chapter, _, name = operation.name.partition(".")
-            if handler := getattr(chapters.get(chapter), name, None):
-                self._handlers[operation.name] = handler
+        self._duties: list[Duty] = []
+        self._go_on_with(state)
         self.recovery: tuple[str, ...] = ()
         """What the start found that was not as a stop leaves it."""
 
@@ -133,7 +108,7 @@ class Engine:
         )
         engine = cls(state, buckets or MemoryBuckets(), accounts, agenda)
         try:
-            engine.recovery = tuple(state.load())
+            engine.recovery = (*state.load(), *state.remove_rests())
         except BaseException:
             state.close()
             raise
@@ -196,6 +171,36 @@ class Engine:
         """Look at all that the project holds."""
         return overview_of(project_id, self._state, self._memberships, now_ms)
 
+    def content(self) -> Content:
+        """Take all that the project holds."""
+        return content_of(self._state)
+
+    @contextmanager
+    def exchange(self, content: Content, *, keep: bool = False) -> Iterator[Callable[[], None]]:
+        """Write a content that takes the place of all there is, or (`keep`) is added to it.
+
+        Gives the function that lets it be; without a call of it, nothing changes.
+
+        Raises:
+            StateError: it cannot be.
+        """
+        with Exchange(self._state, content, keep=keep) as exchange:
+
+            def commit() -> None:
+                state = exchange.commit()
+                if state is not self._state:
+                    self._go_on_with(state)
+
+            yield commit
+
+    def purge(self, name_or_id: str, now_ms: int) -> None:
+        """Remove the records of a stream; its sequences go on.
+
+        Raises:
+            Refusal: there is no such stream.
+        """
+        self._state.purge(self._state.find(name_or_id, now_ms))
+
     def target(self, request: Message | PutBody) -> Target:
         """Tell which stream and partitions a request is for."""
         return target_of(self._state, request)
@@ -220,3 +225,38 @@ class Engine:
     def has_stream(self, name: object) -> bool:
         """Say whether there is a stream of that name or id."""
         return isinstance(name, str) and self._state.peek(name) is not None
+
+    def _go_on_with(self, state: State) -> None:
+        """Take a state, and forget all that hung on the one before."""
+        self._state = state
+        self._policies = PolicyTable(state.catalog)
+        for duty in self._duties:
+            self.agenda.remove(duty)
+        self._duties = [
+            state.history,
+            AutoScaler(state),
+            Retention(state),
+            Dumper(state, self._buckets),
+        ]
+        for duty in self._duties:
+            self.agenda.add(duty)
+        memberships = self._memberships = Memberships(state)
+        self._records = RecordHandlers(state)
+        chapters = {
+            "streams": StreamHandlers(state),
+            "policies": PolicyHandlers(state, self._policies, self._accounts),
+            "apps": AppHandlers(state, memberships),
+            "checkpoints": CheckpointHandlers(state, memberships),
+            "records": self._records,
+            "groups": GroupHandlers(state, memberships),
+            "metrics": MetricHandlers(state),
+            "tags": TagHandlers(state),
+            "quotas": QuotaHandlers(state),
+            "events": EventHandlers(state),
+            "transfer_tasks": TransferTaskHandlers(state, self._buckets),
+        }
+        self._handlers = {}
+        for operation in OPERATIONS:
+            chapter, _, name = operation.name.partition(".")
+            if handler := getattr(chapters.get(chapter), name, None):
+                self._handlers[operation.name] = handler

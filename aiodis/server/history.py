@@ -61,6 +61,10 @@ class History:
             self._forgot_ms = at_ms
             self._table.forget_before(at_ms // MINUTE_MS - _KEPT_MINUTES)
 
+    def write(self) -> None:
+        """Write everything so far; counting goes on."""
+        self._table.save(MinuteRow(*key, minute) for key, minute in self._unwritten.items())
+
     def close(self) -> None:
         """Write everything. Repeating it does nothing."""
         if self._first is not None:

@@ -20,6 +20,7 @@ from aiodis.config import is_loopback
 from aiodis.credentials import AccessKey, StaticToken
 from aiodis.errors import ClosedError, ConfigError, DISError, error_class
 from aiodis.record import ReceivedRecord
+from aiodis.server import holdings
 from aiodis.server.accounts import (
     Account,
     Accounts,
@@ -39,10 +40,11 @@ from aiodis.server.identity import TOKEN_LIFE_MS, Identity
 from aiodis.server.keeper import Keeper
 from aiodis.server.listener import Listener
 from aiodis.server.loop_thread import LoopThread
-from aiodis.server.projects import Projects
+from aiodis.server.projects import HalfExchangedError, Projects
 from aiodis.server.quotas import AccountQuotas
 from aiodis.server.refusal import Refusal
 from aiodis.server.requests import Requests
+from aiodis.server.snapshot import Snapshot
 from aiodis.server.tls import TLSError, with_authority, with_files
 from aiodis.server.transitions import Transitions
 from aiodis.wire.codec import PutBody
@@ -305,16 +307,22 @@ class LocalDIS:
         )
 
     def _in_project(self, project_id: str | None, act: Callable[[Engine, int], R]) -> R:
-        def do(projects: Projects) -> R:
-            now_ms = self.clock.now_ms()
-            projects.agenda.run_until(now_ms)
-            return act(projects.home(project_id or self.project_id), now_ms)
-
+        chosen = project_id or self.project_id
         try:
-            return self._act(do)
+            return self._act_now(lambda projects, now: act(projects.home(chosen), now))
         except Refusal as refusal:
             kind = error_class(refusal.status, refusal.code)
             raise kind(refusal.message, status=refusal.status, code=refusal.code) from None
+
+    def _act_now(self, act: Callable[[Projects, int], R]) -> R:
+        """Do something with what runs, once all has happened that is due by now."""
+
+        def do(projects: Projects) -> R:
+            now_ms = self.clock.now_ms()
+            projects.agenda.run_until(now_ms)
+            return act(projects, now_ms)
+
+        return self._act(do)
 
     def _act(self, act: Callable[[Projects], R]) -> R:
         """Do something with what runs, in the thread that it runs in."""
@@ -370,6 +378,54 @@ class LocalDIS:
                 self._address = self._served = None
                 await running.aclose()
 
+    def reset(self, project_id: str | None = None) -> None:
+        """Bring a project, or all of them, back to how they began: nothing is there.
+
+        Like the next three it is done at once, from any thread, between two requests; a
+        request that waits meets what is there then. Faults, the clock and the files in the
+        buckets stay as they are.
+
+        Raises:
+            StateError: there is no such project.
+            ClosedError: the server does not run.
+        """
+        self._act_now(lambda projects, _: holdings.empty(projects, project_id))
+
+    def snapshot(self, project_id: str | None = None) -> Snapshot:
+        """Take all that a project, or all of them, hold now: records, apps, checkpoints, ….
+
+        Raises:
+            StateError: there is no such project.
+            ClosedError: the server does not run.
+        """
+        return self._act_now(lambda projects, _: holdings.take(projects, project_id))
+
+    def restore(self, snapshot: Snapshot, project_id: str | None = None) -> None:
+        """Bring all projects of a snapshot, or one of them, back to what they held then.
+
+        All or nothing. A snapshot of one project may be restored into another one by naming
+        that. Cursors and the members of groups from before are unknown afterwards.
+
+        Raises:
+            SnapshotError: the snapshot has no such project.
+            StateError: the server has no such project, or cannot hold it.
+            ClosedError: the server does not run.
+        """
+        self._act_now(lambda projects, _: holdings.put_back(projects, snapshot, project_id))
+
+    def purge(self, stream_name: str, project_id: str | None = None) -> None:
+        """Remove the records of a stream, of the first project unless told otherwise.
+
+        The stream, its checkpoints and its sequence numbers stay, as if all records were
+        past retention: the next record has the next number.
+
+        Raises:
+            StateError: there is no such project or stream.
+            ClosedError: the server does not run.
+        """
+        chosen = project_id or self.project_id
+        self._act_now(lambda projects, now: holdings.purge(projects, stream_name, chosen, now))
+
     async def __aenter__(self) -> Self:
         return await self.start()
 
@@ -399,6 +455,8 @@ class LocalDIS:
                 transitions=self._transitions,
                 buckets=self.buckets,
             )
+        except HalfExchangedError as exc:
+            raise StartError(str(exc)) from None
         except OSError as exc:
             raise StartError(f"the data folder {self.path} cannot be used: {exc}") from exc
         stack.callback(projects.close)

@@ -5,7 +5,7 @@ its id, and only as far as its policies let the caller; what the reference leave
 about that is in `guesses`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,11 @@ from typing import Any, Final, Self
 from msgspec.structs import replace
 
 from aiodis.api.records import GetRecords
+from aiodis.errors import DISError
 from aiodis.server import guesses
 from aiodis.server.accounts import Accounts, Caller
 from aiodis.server.agenda import Agenda
+from aiodis.server.content import Content, StateError
 from aiodis.server.dump.buckets import Buckets
 from aiodis.server.engine import Engine
 from aiodis.server.faults import Faults
@@ -29,7 +31,9 @@ from aiodis.wire.cursor import decode_cursor
 from aiodis.wire.message import Message
 from aiodis.wire.operation import Operation
 
-__all__ = ["Projects"]
+__all__ = ["HalfExchangedError", "Projects"]
+
+_EXCHANGING: Final = "exchanging"
 
 _AnyRequest = Message | PutBody
 
@@ -42,6 +46,10 @@ _NEEDED: Final = {
 }
 
 
+class HalfExchangedError(DISError):
+    """A data folder of several projects that are not of one time."""
+
+
 class Projects:
     """All engines. Each has a folder of its own; the main project's is the data folder itself."""
 
@@ -52,6 +60,7 @@ class Projects:
         self._folder, self._main_id, self._faults = folder, main, faults
         self._open_engine = open_engine
         self._engines: dict[str, Engine] = {}
+        self._exchanging = folder and folder / _EXCHANGING
 
     @classmethod
     def open(
@@ -71,8 +80,14 @@ class Projects:
         Raises:
             CatalogDamagedError: a catalog cannot be read.
             LogDamagedError: a log cannot be trusted.
+            HalfExchangedError: an exchange of several projects did not come to its end.
             OSError: a folder cannot be made.
         """
+        if folder and (folder / _EXCHANGING).exists():
+            raise HalfExchangedError(
+                f"the server died while it restored or reset several projects: some are as before,"
+                f" some as after it. To go on so, remove {folder / _EXCHANGING}"
+            )
         open_engine = partial(
             Engine.open,
             limited=limited,
@@ -140,6 +155,37 @@ class Projects:
     def home(self, project_id: str) -> Engine:
         """Give a project's engine; an unknown one, which only an anonymous caller has, is main."""
         return self._engines.get(project_id, self._main)
+
+    def select(self, project_id: str | None) -> dict[str, Engine]:
+        """Give the engine of a project, or all of them, by project.
+
+        Raises:
+            StateError: there is no such project.
+        """
+        if project_id is None:
+            return dict(self._engines)
+        if project_id not in self._engines:
+            raise StateError(f"there is no project {project_id!r}")
+        return {project_id: self._engines[project_id]}
+
+    def exchange(self, contents: Mapping[str, Content], *, keep: bool = False) -> None:
+        """Put contents in the place of all that some projects hold, or (`keep`) add them.
+
+        All or nothing; should the process die among the last steps, the next start says so.
+
+        Raises:
+            StateError: one of them cannot be.
+        """
+        with ExitStack() as stack:
+            commits = [
+                stack.enter_context(self._engines[project_id].exchange(content, keep=keep))
+                for project_id, content in contents.items()
+            ]
+            if self._exchanging and len(commits) > 1:
+                self._exchanging.touch()
+                stack.callback(self._exchanging.unlink)
+            for commit in commits:
+                commit()
 
     def reach(
         self, caller: Caller | None, home: Engine, operation: str, request: _AnyRequest

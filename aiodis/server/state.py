@@ -7,7 +7,7 @@ follows from a stream's row is derived again whenever the row is replaced.
 import secrets
 import shutil
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import cycle
 from pathlib import Path
@@ -35,7 +35,9 @@ from aiodis.server.storage.catalog import (
     StreamRow,
 )
 from aiodis.server.storage.events import EventStore
+from aiodis.server.storage.log_places import LogPlace, LogPlaces
 from aiodis.server.storage.minutes import MinuteTable
+from aiodis.server.storage.remover import Remover
 from aiodis.server.storage.transfer_tasks import TaskTable
 from aiodis.server.traffic import Traffic
 from aiodis.server.transitions import Transitions
@@ -56,8 +58,11 @@ def new_id() -> str:
 class Stream:
     """A stream: its row in the catalog, its log, and what follows from its partitions."""
 
-    def __init__(self, row: StreamRow, log: RecordLog, history: History) -> None:
+    def __init__(
+        self, row: StreamRow, log: RecordLog, history: History, incarnation: str = ""
+    ) -> None:
         self.log = log
+        self.incarnation = incarnation
         self.rates = limits_of(row.stream_type)
         self.traffic = Traffic(partial(history.begin, row.stream_id))
         self._limits: dict[int, PartitionLimits] = {}
@@ -73,6 +78,8 @@ class Stream:
         self.active = [n for n, p in enumerate(row.partitions) if p.status == "ACTIVE"]
         self.hash_ranges = dict(zip(self.active, even_ranges(len(self.active)), strict=True))
         self.map = PartitionMap(self.hash_ranges.items())
+        if not self.active:
+            raise ValueError("a stream has an ACTIVE partition")
         self.turn_to(self.active[0])
         self._numbers = {str(n): n for n in range(len(row.partitions))}
         self._numbers |= {partition_name(n): n for n in range(len(row.partitions))}
@@ -167,6 +174,7 @@ class State:
     ) -> None:
         self.catalog = catalog
         self.tasks = TaskTable(catalog.connection)
+        self.places = LogPlaces(catalog.connection)
         self.limited = limited
         self.faults = faults or Faults()
         self.history = History(MinuteTable(catalog.connection))
@@ -175,55 +183,90 @@ class State:
         self.auto_scaling: dict[str, Stream] = {}
         """The streams that want to be scaled on load, by their id."""
         self._transitions = transitions or Transitions()
+        self._folder = folder
+        self._remover = Remover()
         self._logs = folder / "streams" if folder else None
         self._by_name: dict[str, Stream] = {}
         self._by_id: dict[str, Stream] = {}
 
-    def load(self) -> list[str]:
-        """Open the log of each stream of the catalog; tell what the starts of the logs found.
+    def load(self, logs: Mapping[str, RecordLog] | None = None) -> list[str]:
+        """Take the streams of the catalog that are not here yet; tell what was found amiss.
 
-        A log without a stream is what a making or a deletion left that did not come to
-        its end: it is removed. One that holds records, of a stream that nobody deleted,
-        is not: the catalog must have lost that stream.
+        Their logs are opened, but for those in `logs`, by stream id.
 
         Raises:
             LogDamagedError: a log cannot be trusted, or does not fit the catalog.
         """
-        found = []
+        found, logs = [], logs or {}
         self.tasks.load()
         for row in self.catalog.streams():
-            folder = self._log_folder(row.stream_id)
-            log = RecordLog.open(folder, may_begin=False) if folder else RecordLog.open(None)
-            self._take(Stream(row, log, self.history))
+            if row.stream_id in self._by_id:
+                continue
+            place = self.places.of(row.stream_id)
+            folder = self.path_of(place)
+            log = logs.get(row.stream_id) or RecordLog.open(folder, may_begin=folder is None)
+            self._take(Stream(row, log, self.history, place.incarnation))
             if folder and log.partitions > len(row.partitions):
                 last = f"partition {log.partitions - 1}, and the catalog has {len(row.partitions)}"
                 raise LogDamagedError(folder, 0, f"there are records of {last}")
             if log.recovery.cut_bytes:
                 found.append(f"stream {row.stream_name}: {log.recovery.summary}")
-        if self._logs:
-            found += self._remove_rests(self._logs)
         return found
 
-    def _remove_rests(self, logs: Path) -> list[str]:
-        removed = self.catalog.removed_streams()
-        rests = [folder for folder in subfolders(logs) if folder.name not in self._by_id]
+    def remove_rests(self) -> list[str]:
+        """Remove the logs of no stream, and name them.
+
+        They are what a making, a deletion or an exchange left that did not come to its
+        end. One that holds records, and that the catalog does not know to be removed, is
+        none of these: the catalog must have lost that stream.
+
+        Raises:
+            LogDamagedError: there is such a one.
+        """
+        if self._logs is None:
+            return []
+        removed, known = self.catalog.removed_streams(), set(self.log_folders())
+        rests = [folder for folder in subfolders(self._logs) if folder not in known]
         for folder in rests:
             if folder.name not in removed and holds_records(folder):
                 raise LogDamagedError(folder, 0, "there are records of no stream in the catalog")
         for folder in rests:
             shutil.rmtree(folder)
-        for stream_id in removed:
-            self.catalog.forget_removed(stream_id)
+        for name in removed:
+            self.catalog.forget_removed(name)
         return [
             f"removed {folder}, the rest of a stream that was being made or deleted"
             for folder in rests
         ]
+
+    def successor(self, logs: Mapping[str, RecordLog], gone: Sequence[Path]) -> "State":
+        """Give the state of a catalog whose rows were all replaced; this one is used no more.
+
+        `gone` are the folders of the logs that there were.
+        """
+        fresh = State(
+            self._folder,
+            self.catalog,
+            limited=self.limited,
+            faults=self.faults,
+            quotas=self.quotas,
+            transitions=self._transitions,
+        )
+        fresh._remover = self._remover
+        fresh.load(logs)
+        self._remover.remove([stream.log for stream in self.streams()], gone)
+        return fresh
 
     def close(self) -> None:
         """Close all logs and the catalog. Repeating it does nothing."""
         for stream in self._by_id.values():
             stream.log.close()
         try:
+            if self._remover.wait():
+                for name in self.catalog.removed_streams():
+                    folder = self.path_of(LogPlace(name))
+                    if folder and not folder.exists():
+                        self.catalog.forget_removed(name)
             self.history.close()
         finally:
             self.catalog.close()
@@ -289,7 +332,7 @@ class State:
         """Make a stream and its log."""
         if not self._transitions.are_immediate:
             row = replace(row, change=ChangeRow(row.create_ms))
-        folder = self._log_folder(row.stream_id)
+        folder = self.path_of(LogPlace(row.stream_id))
         log = RecordLog.open(folder)
         try:
             self.catalog.save_stream(row)
@@ -306,19 +349,44 @@ class State:
         stream.take(row)
         self._note_auto_scaling(stream)
 
+    def purge(self, stream: Stream) -> None:
+        """Remove a stream's records, all at once; its sequences go on."""
+        old, row = stream.log, stream.row
+        old_folder = self.path_of(self.places.of(row.stream_id))
+        place = LogPlace(f"{row.stream_id}.{new_id()}", stream.incarnation)
+        folder = self.path_of(place)
+        log = None
+        if folder and old_folder:
+            self.catalog.note_removed([folder.name])
+        try:
+            log = RecordLog.made_of(folder, old.emptied())
+            with self.catalog.transaction():
+                self.places.save(row.stream_id, place)
+                if folder and old_folder:
+                    self.catalog.note_removed([old_folder.name], instead_of=[folder.name])
+        except BaseException:
+            if log is not None:
+                log.close()
+            _remove(folder)
+            raise
+        log.appends = old.appends + 1
+        stream.log = log
+        self._remover.remove([old], [old_folder] if old_folder else [])
+
     def remove_stream(self, stream: Stream) -> None:
         """Remove a stream, its checkpoints and its records."""
         row = stream.row
-        self.catalog.remove_stream(row.stream_id)
+        place = self.places.of(row.stream_id)
+        folder = self.path_of(place)
+        self.catalog.remove_stream(row.stream_id, place.folder)
         self.history.forget(row.stream_id)
         del self._by_name[row.stream_name], self._by_id[row.stream_id]
         self.auto_scaling.pop(row.stream_id, None)
         self.tasks.forget(row.stream_id)
         stream.log.close()
-        folder = self._log_folder(row.stream_id)
         _remove(folder)
         if folder is None or not folder.exists():
-            self.catalog.forget_removed(row.stream_id)
+            self.catalog.forget_removed(place.folder)
 
     def used_partitions(self, stream_type: str) -> int:
         """Count the partitions that the account has of a type, with those being made."""
@@ -410,8 +478,19 @@ class State:
         if change.is_auto:
             self.events.auto_scaled(stream.row, source, target, done_ms)
 
-    def _log_folder(self, stream_id: str) -> Path | None:
-        return self._logs / stream_id if self._logs else None
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether there are folders at all."""
+        return self._logs is not None
+
+    def log_folders(self) -> list[Path]:
+        """Give the folders of all logs; none in memory."""
+        places = (self.places.of(stream_id) for stream_id in self._by_id)
+        return [folder for place in places if (folder := self.path_of(place))]
+
+    def path_of(self, place: LogPlace) -> Path | None:
+        """Give the folder of a log; None in memory."""
+        return self._logs / place.folder if self._logs else None
 
     def _let_partitions_expire(self, stream: Stream, now_ms: int) -> None:
         partitions = tuple(

@@ -19,7 +19,11 @@ _LONGEST_NUMBER = len(str(2**63 - 1))
 
 
 class CursorContent(NamedTuple):
-    """Where a cursor points. `partition_id` is in the form the client wrote."""
+    """Where a cursor points. `partition_id` is in the form the client wrote.
+
+    `incarnation` is the embedded DIS's own: it tells the logs of a stream apart that was
+    restored. A stream that never was has none.
+    """
 
     stream_name: str
     partition_id: str
@@ -27,6 +31,7 @@ class CursorContent(NamedTuple):
     sequence_number: int
     issued_ms: int
     stream_id: str | None = None
+    incarnation: str = ""
 
 
 class _Param(msgspec.Struct, rename="kebab"):
@@ -35,6 +40,7 @@ class _Param(msgspec.Struct, rename="kebab"):
     cursor_type: str
     starting_sequence_number: str
     stream_id: str | None = None
+    incarnation: str = ""
 
 
 class _Cursor(msgspec.Struct, rename="camel"):
@@ -55,6 +61,8 @@ def encode_cursor(content: CursorContent) -> str:
     }
     if content.stream_id:
         param["stream-id"] = content.stream_id
+    if content.incarnation:
+        param["incarnation"] = content.incarnation
     raw = orjson.dumps({"getIteratorParam": param, "generateTimestamp": content.issued_ms})
     return urlsafe_b64encode(raw).decode().rstrip("=")
 
@@ -81,4 +89,5 @@ def decode_cursor(cursor: str) -> CursorContent:
         int(number),
         found.generate_timestamp,
         param.stream_id,
+        param.incarnation,
     )

@@ -114,8 +114,7 @@ class RecordHandlers:
         number = stream.readable(cursor.partition_id)
         position = _position(cursor)
         is_inside = stream.oldest(number, now_ms) <= position <= stream.log.next_sequence(number)
-        # guesses.CURSOR_KNOWS_ITS_STREAM; a cursor of the service's own form names none.
-        if not is_inside or cursor.stream_id not in {None, stream.row.stream_id}:
+        if not (is_inside and _is_of(cursor, stream)):
             raise Refusal("DIS.4226")
         limits = stream.limits(number, now_ms)
         minute = stream.traffic.at(now_ms)
@@ -146,6 +145,7 @@ class RecordHandlers:
             found.next_sequence,
             now_ms,
             stream.row.stream_id,
+            stream.incarnation,
         )
         return RecordSlice(encode_cursor(following), found.payload)
 
@@ -159,6 +159,7 @@ class RecordHandlers:
             _starting_sequence(stream, number, request, now_ms),
             now_ms,
             stream.row.stream_id,
+            stream.incarnation,
         )
         return Cursor(partition_cursor=encode_cursor(content))
 
@@ -309,6 +310,14 @@ def _failure(code: str, stream: Stream, partition_id: str) -> PutResult:
 def _is_hash(text: str) -> bool:
     # What is no number in range is passed over: guesses.BAD_HASH_KEY_IS_IGNORED.
     return text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= MAX_HASH
+
+
+def _is_of(cursor: CursorContent, stream: Stream) -> bool:
+    """Say whether a cursor is of this very stream: guesses.CURSOR_KNOWS_ITS_STREAM."""
+    if cursor.stream_id is None:  # one of the service's own form
+        return True
+    this = (stream.row.stream_id, stream.incarnation)
+    return (cursor.stream_id, cursor.incarnation) == this
 
 
 def _position(cursor: CursorContent) -> int:

@@ -7,7 +7,7 @@ system before its answer goes out, so it survives the end of the process
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -31,7 +31,8 @@ __all__ = [
 VERSION: Final = 1
 
 # A stream that was removed stays here until its log is gone too, so that a start can tell what
-# is left of a removal from a log whose stream the catalog has lost.
+# is left of a removal from a log whose stream the catalog has lost. What is here is the name of
+# the log's folder, which is the stream's id unless the log was replaced.
 _REMOVED: Final = """
 CREATE TABLE IF NOT EXISTS removed_streams (stream_id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
@@ -181,20 +182,44 @@ class Catalog:
                 (row.stream_id, row.stream_name, msgspec.json.encode(row)),
             )
 
-    def remove_stream(self, stream_id: str) -> None:
-        """Remove a stream and all checkpoints in it, for good; `forget_removed` comes later."""
+    def remove_stream(self, stream_id: str, folder: str) -> None:
+        """Remove a stream and all checkpoints in it, for good, and note its log's folder.
+
+        `forget_removed` comes later.
+        """
         with self._lasting():
             self._db.execute("DELETE FROM streams WHERE stream_id = ?", (stream_id,))
-            self._db.execute("INSERT INTO removed_streams VALUES (?)", (stream_id,))
+            self.note_removed([folder])
 
     def removed_streams(self) -> frozenset[str]:
-        """Read the ids of the removed streams whose logs may still be there."""
+        """Name the folders that may still be there of logs whose streams have them no more."""
         rows = self._db.execute("SELECT stream_id FROM removed_streams")
         return frozenset(stream_id for (stream_id,) in rows)
 
-    def forget_removed(self, stream_id: str) -> None:
-        """Note that a removed stream's log is gone."""
-        self._db.execute("DELETE FROM removed_streams WHERE stream_id = ?", (stream_id,))
+    def note_removed(self, names: Iterable[str], *, instead_of: Iterable[str] = ()) -> None:
+        """Note that the folders of logs are to be removed, and that others are not after all.
+
+        It is no transaction of its own.
+        """
+        for name in instead_of:
+            self.forget_removed(name)
+        rows = [(name,) for name in names]
+        self._db.executemany("INSERT OR IGNORE INTO removed_streams VALUES (?)", rows)
+
+    def forget_removed(self, name: str) -> None:
+        """Note that a folder is gone."""
+        self._db.execute("DELETE FROM removed_streams WHERE stream_id = ?", (name,))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make one transaction of the block."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def add_app(self, row: AppRow) -> None:
         """Write a new app."""
@@ -259,13 +284,8 @@ class Catalog:
         """Make one transaction of the block, on the disk at its end, with all that came before."""
         self._db.execute("PRAGMA synchronous = FULL")
         try:
-            self._db.execute("BEGIN")
-            try:
+            with self.transaction():
                 yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
         finally:
             self._db.execute("PRAGMA synchronous = NORMAL")
 

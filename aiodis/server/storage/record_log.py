@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiodis.errors import ClosedError
 from aiodis.server.storage.frame import (
@@ -27,10 +27,10 @@ from aiodis.server.storage.frame import (
     unpack_numbers,
 )
 from aiodis.server.storage.index import LogIndex, PartitionIndex
-from aiodis.server.storage.recovery import Recovery, has_begun, recover
+from aiodis.server.storage.recovery import Recovery, has_begun, recover, replay_whole
 from aiodis.server.storage.segment import FileSegment, MemorySegment, Segment, sync_folder
 
-__all__ = ["RecordLog", "Slice"]
+__all__ = ["RecordLog", "SegmentContent", "Slice"]
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 
@@ -50,6 +50,13 @@ class Slice:
     count: int
     next_sequence: int
     data_bytes: int
+
+
+class SegmentContent(NamedTuple):
+    """One segment as a whole, with the number that its file bears."""
+
+    serial: int
+    content: bytes
 
 
 class RecordLog:
@@ -98,6 +105,46 @@ class RecordLog:
         if not log._segments:
             log._begin_segment(0, sync=sync_rolls)
         return log
+
+    @classmethod
+    def made_of(
+        cls,
+        folder: Path | None,
+        contents: Sequence[SegmentContent],
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        sync_rolls: bool = True,
+    ) -> "RecordLog":
+        """Make a log of what `contents` gave, in a folder that is not there yet, or in memory.
+
+        Nothing is brought to the disk: that is for `sync`.
+
+        Raises:
+            LogDamagedError: they are no log. A folder is left as far as it was written.
+            OSError: they could not be written; likewise.
+        """
+        log = cls(folder, segment_bytes=segment_bytes, sync_rolls=sync_rolls)
+        if folder is not None:
+            folder.mkdir(parents=True)
+        try:
+            for serial, content in contents:
+                log._make_segment(serial).append([content])
+            replay_whole(list(log._segments.values()), log._index)
+        except BaseException:
+            log.close()
+            raise
+        for segment in list(log._segments.values())[:-1]:
+            log._note_awake(segment)
+        return log
+
+    def contents(self) -> list[SegmentContent]:
+        """Give all segments, for `made_of`."""
+        self._check_open()
+        return [SegmentContent(s.serial, s.content()) for s in self._segments.values()]
+
+    def emptied(self) -> list[SegmentContent]:
+        """Give the segments of this log without its records; the sequences go on."""
+        return [SegmentContent(0, b"".join(encode_opening(self._index.opening(0))))]
 
     @property
     def partitions(self) -> int:
@@ -240,22 +287,28 @@ class RecordLog:
         return begun
 
     def _begin_segment(self, serial: int, *, sync: bool) -> Segment:
-        segment: Segment
-        if self._folder is None:
-            segment = MemorySegment(serial)
-        else:
-            segment = FileSegment.create(self._folder, serial)
+        segment = self._make_segment(serial)
         try:
             segment.append(encode_opening(self._index.opening(serial)))
             if sync:
                 segment.sync()
         except BaseException:
+            del self._segments[serial]
             segment.remove()
             raise
-        self._segments[serial] = segment
-        self._folder_dirty = True
         if sync:
             self._sync_folder()
+        return segment
+
+    def _make_segment(self, serial: int) -> Segment:
+        """Make a segment without anything in it, not even its opening."""
+        segment: Segment
+        if self._folder is None:
+            segment = MemorySegment(serial)
+        else:
+            segment = FileSegment.create(self._folder, serial)
+        self._segments[serial] = segment
+        self._folder_dirty = True
         return segment
 
     def _sync_folder(self) -> None:

@@ -10,6 +10,7 @@ records were lost or changed. A start must not paper over that: it refuses.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -29,9 +30,9 @@ from aiodis.server.storage.frame import (
     read_frame,
 )
 from aiodis.server.storage.index import LogIndex
-from aiodis.server.storage.segment import FileSegment, find_segments, has_segments
+from aiodis.server.storage.segment import FileSegment, Segment, find_segments, has_segments
 
-__all__ = ["Recovery", "has_begun", "holds_records", "recover"]
+__all__ = ["Recovery", "has_begun", "holds_records", "recover", "replay_whole"]
 
 _BEGUN_BYTES: Final = sum(map(len, encode_opening(Opening(0, 0, ()))))
 
@@ -91,13 +92,26 @@ def holds_records(folder: Path) -> bool:
     return has_segments(folder, least_bytes=_BEGUN_BYTES + 1)
 
 
+def replay_whole(segments: Sequence[Segment], index: LogIndex) -> None:
+    """Fill an empty index from segments that nothing can have torn.
+
+    Raises:
+        LogDamagedError: they are not what a log looks like.
+    """
+    for segment in segments:
+        data = segment.content()
+        end = _replay(segment, data, index, is_first=segment is segments[0]).end
+        if end < len(data) or not data:
+            raise LogDamagedError(segment.path, end, "no whole, right frame")
+
+
 class _Replayed(NamedTuple):
     end: int  # of the last right frame
     frames: int
     records: int
 
 
-def _replay(segment: FileSegment, data: bytes, index: LogIndex, *, is_first: bool) -> _Replayed:
+def _replay(segment: Segment, data: bytes, index: LogIndex, *, is_first: bool) -> _Replayed:
     view = memoryview(data)
     offset = frames = records = 0
     while (frame := read_frame(view, offset)) is not None:
@@ -113,7 +127,7 @@ def _replay(segment: FileSegment, data: bytes, index: LogIndex, *, is_first: boo
     return _Replayed(offset, frames, records)
 
 
-def _replay_opening(frame: Frame, segment: FileSegment, index: LogIndex, *, is_first: bool) -> None:
+def _replay_opening(frame: Frame, segment: Segment, index: LogIndex, *, is_first: bool) -> None:
     _expect(frame, OPENING)
     opening = decode_opening(frame.body)
     if is_first and opening.serial == segment.serial:
@@ -122,7 +136,7 @@ def _replay_opening(frame: Frame, segment: FileSegment, index: LogIndex, *, is_f
         raise ValueError("the segment does not follow the one before it")
 
 
-def _replay_records(frame: Frame, segment: FileSegment, offset: int, index: LogIndex) -> int:
+def _replay_records(frame: Frame, segment: Segment, offset: int, index: LogIndex) -> int:
     _expect(frame, RECORDS)
     time_ms, rows = decode_records(frame.body)
     if time_ms < index.last_ms:

@@ -46,6 +46,8 @@ class Segment(Protocol):
     one; the log sets it.
     """
 
+    path: Path
+    """What damage in it is reported of."""
     serial: int
     size: int
     newest_ms: int | None
@@ -61,6 +63,9 @@ class Segment(Protocol):
 
     def read(self, offset: int, length: int) -> bytes:
         """Read exactly `length` bytes, all of one buffer as it was appended."""
+
+    def content(self) -> bytes:
+        """Give all of it."""
 
     def sync(self) -> None:
         """Bring it to the disk. May run in another thread than the rest."""
@@ -112,6 +117,9 @@ class FileSegment:
             raise LogDamagedError(self.path, offset, f"{len(data)} of {length} bytes are there")
         return data
 
+    def content(self) -> bytes:
+        return self.read(0, self.size)
+
     def truncate(self, size: int) -> None:
         os.truncate(self.path, size)
         self.size = size
@@ -156,6 +164,7 @@ class MemorySegment:
     rests = False
 
     def __init__(self, serial: int) -> None:
+        self.path = Path("memory") / f"{serial:010d}.log"
         self.serial = serial
         self.size = 0
         self.newest_ms: int | None = None
@@ -173,6 +182,12 @@ class MemorySegment:
         place = bisect_right(self._starts, offset) - 1
         start = offset - self._starts[place]
         return self._buffers[place][start : start + length]
+
+    def content(self) -> bytes:
+        if len(self._buffers) != 1:
+            self._buffers = [b"".join(self._buffers)]
+            self._starts = array("Q", [0])
+        return self._buffers[0]
 
     def sync(self) -> None:
         pass
