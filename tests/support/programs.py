@@ -54,12 +54,18 @@ class ServerProcess(contextlib.AbstractContextManager):
             "credentials": Credentials.static(ACCESS_KEY, SECRET_KEY),
         }
 
+    def command(self) -> list[str]:
+        """Give what is to run."""
+        return [
+            *(sys.executable, "-m", "aiodis", "serve", "--port", str(self.port)),
+            *("--data", str(self.data), "--project-id", PROJECT),
+            *(*self.keys, *self.options),
+        ]
+
     def start(self) -> None:
         """Start, and return when it says that it is ready."""
         self.process = subprocess.Popen(
-            [*(sys.executable, "-m", "aiodis", "serve", "--port", str(self.port))]
-            + ["--data", str(self.data), "--project-id", PROJECT]
-            + [*self.keys, *self.options],
+            self.command(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
