@@ -60,10 +60,10 @@ PUBLIC = (
 )
 
 _FENCE = re.compile(r"^( *)(`{3,})([^`\n]*)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
-# Two plugins of ours are not so strict: one leaves a loop open behind tests that have none.
-_OTHERS = ["-p", "no:looptime", "-p", "no:hypothesispytest"]
+# Two plugins of ours are not so strict: one leaves a loop open behind tests that it does not run.
+_OTHERS = ["-p", "no:looptime_plugin", "-p", "no:hypothesispytest"]
 _PYTEST = ["-m", "pytest", "-q", "-p", "pytest_aiodis", *_OTHERS]
-_INI = ["-o", "asyncio_default_fixture_loop_scope=function"]
+_ASYNCIO = ["-o", "asyncio_default_fixture_loop_scope=function"]
 _LINK = re.compile(r"(?<!\\)\[[^\]\n]*(?:\n[^\]\n]*)?\]\(([^()\s]+)\)")
 
 
@@ -94,7 +94,7 @@ def test_a_program_in_the_docs_runs_without_a_warning(block, tmp_path):
     title = re.match(r"# (test_\w+\.py)\n", block.code)
     program = tmp_path / (title[1] if title else "program.py")
     program.write_text(block.code, encoding="utf-8")
-    runner = [*_PYTEST, *_INI] if title else []
+    runner = [*_PYTEST, *_ASYNCIO] if title else []
     # The user's settings must not reach it, nor may it need any.
     mine = ("AIODIS_", "HUAWEICLOUD_", "PYTHONWARNINGS")
     env = {name: value for name, value in os.environ.items() if not name.startswith(mine)}

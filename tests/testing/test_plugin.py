@@ -439,7 +439,7 @@ def test_the_plugin_imports_nothing_of_aiodis_until_it_is_used(pytester):
             assert not {"aiodis", "aiohttp", "pydantic", "msgspec"} & sys.modules.keys()
         """
     )
-    plugins = ["-p", "pytest_aiodis", "-p", "no:asyncio", "-p", "no:looptime"]
+    plugins = ["-p", "pytest_aiodis", "-p", "no:asyncio", "-p", "no:looptime_plugin"]
     command = [sys.executable, "-m", "pytest", *plugins, "-p", "no:hypothesispytest"]
     done = subprocess.run(
         [*command, pytester.path], capture_output=True, text=True, check=False, timeout=60
