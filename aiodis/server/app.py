@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from email.utils import formatdate
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -23,12 +24,14 @@ from aiohttp import hdrs, web
 from pydantic import ValidationError
 
 from aiodis.api import OPERATIONS, Tags
+from aiodis.api.records import GetRecords
 from aiodis.clock import Clock
 from aiodis.server import guesses
 from aiodis.server.accounts import Caller
 from aiodis.server.edge import MAX_BODY_BYTES, Bodies
 from aiodis.server.engine import Engine
 from aiodis.server.fault_actor import FaultActor
+from aiodis.server.fault_outcomes import Frozen
 from aiodis.server.faults import Faults
 from aiodis.server.gate import Gate
 from aiodis.server.identity import Identity, IdentityRefusal
@@ -36,7 +39,7 @@ from aiodis.server.projects import Projects
 from aiodis.server.refusal import Refusal, refusal_of_fields
 from aiodis.server.requests import Requests, SeenRequest
 from aiodis.server.wire_forms import encode_reply, read_put, record_codec, unpack
-from aiodis.wire.codec import PutBody, RecordCodec
+from aiodis.wire.codec import GetReply, PutBody, RecordCodec
 from aiodis.wire.forms import codec_of
 from aiodis.wire.message import Message
 from aiodis.wire.operation import Operation
@@ -141,11 +144,12 @@ class Front:
                     faults = self._faults.of_project(project_id)
                     plan = faults.plan(operation.name, lambda: engine.target(asked))
                     seen.faults = tuple(plan.met)
-                    return await self._actor.answer(
-                        request,
-                        plan,
-                        lambda: self._carry_out_or_refuse(engine, operation, asked, codec, seen),
+                    carry_out = partial(
+                        self._carry_out_or_refuse, engine, operation, asked, codec, seen
                     )
+                    if isinstance(plan.ending, Frozen) and isinstance(asked, GetRecords):
+                        carry_out = partial(_stand_still, asked, codec)
+                    return await self._actor.answer(request, plan, carry_out)
                 return _carry_out(engine, operation, asked, codec, now_ms, began, seen)
             finally:
                 if seen.stream is None:
@@ -217,6 +221,10 @@ class Front:
             raise IdentityRefusal(401, "Unauthorized", refusal.message) from None
         found = self._identity.projects(caller, request.query.get("name"))
         return _response(200, found), caller.account.project_id if caller else None
+
+    def may_interrupt(self, interrupt: Callable[[float], None]) -> None:
+        """Learn how all connections are broken for so many seconds, which a fault may ask for."""
+        self._actor.interrupt = interrupt
 
     async def drain(self, seconds: float) -> None:
         """Wait for the requests in flight; from now on each answer closes its connection.
@@ -374,6 +382,12 @@ def _code_in(body: bytes) -> str | None:
     error = found.get("error")
     code = error.get("code") if isinstance(error, dict) else found.get("error_code")
     return None if code is None else str(code)
+
+
+def _stand_still(asked: GetRecords, codec: RecordCodec) -> web.Response:
+    """Answer a read as if nothing had come to the partition since the cursor."""
+    body = codec.encode_get_reply(GetReply(asked.partition_cursor))
+    return _response(200, body, codec.content_type)
 
 
 def _response(

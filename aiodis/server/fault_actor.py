@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from aiodis.clock import Clock
-from aiodis.server.fault_outcomes import Hang, Reply, Reset, ResetAfter, Truncated
+from aiodis.server.fault_outcomes import Frozen, Hang, Reply, Reset, ResetAfter, Restart, Truncated
 from aiodis.server.faults import Faults, Plan
 
 __all__ = ["FaultActor"]
@@ -31,6 +31,8 @@ class FaultActor:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._released = asyncio.Event()
+        self.interrupt: Callable[[float], None] = _cannot_interrupt
+        """Breaks all connections, and lets nobody in for so many seconds."""
 
     def release(self) -> None:
         """Let pauses end, and break the connections of what hangs: the server stops."""
@@ -57,7 +59,8 @@ class FaultActor:
         Cancelled, it may have been called already.
         """
         await self._pause(request, plan.before_ms / 1000)
-        instead = plan.ending is not None and plan.ending_phase == "before"
+        # A frozen read has an answer of its own kind, which is made where the others are.
+        instead = plan.ending_phase == "before" and not isinstance(plan.ending, Frozen | None)
         response = web.Response() if instead else carry_out()
         await self._pause(request, plan.after_ms / 1000)
         match plan.ending:
@@ -68,6 +71,9 @@ class FaultActor:
                 _reset(request)
             case Reset():
                 _reset(request)
+            case Restart(_, down_ms):
+                _reset(request)
+                self.interrupt(down_ms / 1000)
         if plan.skew_s:
             moment_s = self._clock.now_ms() / 1000 + plan.skew_s
             response.headers[hdrs.DATE] = formatdate(moment_s, usegmt=True)
@@ -126,6 +132,10 @@ class _SpoiltResponse(web.Response):
             if rate:
                 await self._pause(len(piece) / rate)
             await self.write(piece)
+
+
+def _cannot_interrupt(seconds: float) -> None:
+    raise RuntimeError(f"there is nothing to interrupt for {seconds} s")
 
 
 def _kept(plan: Plan, size: int) -> int:

@@ -25,6 +25,7 @@ __all__ = [
     "Bandwidth",
     "Connection",
     "Ending",
+    "Frozen",
     "Hang",
     "Latency",
     "Outcome",
@@ -33,12 +34,14 @@ __all__ = [
     "Reset",
     "ResetAfter",
     "ResetBefore",
+    "Restart",
     "SkewedDate",
     "Truncated",
     "bandwidth",
     "error",
     "expired_cursor",
     "expired_token",
+    "frozen",
     "garbage_json",
     "gateway_page",
     "hang",
@@ -49,6 +52,7 @@ __all__ = [
     "reset",
     "reset_after",
     "reset_before",
+    "restart",
     "skewed_date",
     "truncated",
 ]
@@ -89,6 +93,20 @@ class Hang(_Outcome):
 @dataclass(frozen=True, slots=True)
 class Reset(_Outcome):
     """The connection breaks in place of an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restart(_Outcome):
+    """All connections break, and for a while nobody gets in."""
+
+    down_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen(_Outcome):
+    """A read stands still: it brings no record, and its cursor again."""
+
+    phases: ClassVar[tuple[Phase, ...]] = ("before",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +157,7 @@ class ResetAfter(_Outcome):
 
 
 Connection = ResetBefore | ResetAfter
-Ending = Reply | Hang | Reset | Truncated
+Ending = Reply | Hang | Reset | Restart | Frozen | Truncated
 Outcome = Ending | Latency | Bandwidth | SkewedDate | Connection
 
 
@@ -221,6 +239,19 @@ def reset_before() -> ResetBefore:
 def reset_after(bytes: int) -> ResetAfter:  # noqa: A002 - reset_after(bytes=100) says it
     """Break the connection after that many bytes of the request's body, or all if it has fewer."""
     return ResetAfter("reset_after", _at_least(0, "bytes", bytes))
+
+
+def restart(down_ms: float = 100) -> Restart:
+    """Break all connections, and refuse new ones for so long, as if the server came up anew.
+
+    What it stores and knows stays; `phase="after"` is once the call was carried out.
+    """
+    return Restart("restart", _at_least(0, "down_ms", down_ms))
+
+
+def frozen() -> Frozen:
+    """Let reads of a partition bring nothing, whatever there is: for `records.get` only."""
+    return Frozen("frozen")
 
 
 def truncated(bytes: int | None = None) -> Truncated:  # noqa: A002 - as above

@@ -31,6 +31,7 @@ from aiodis.server.fault_outcomes import (
     Bandwidth,
     Connection,
     Ending,
+    Frozen,
     Hang,
     Latency,
     Outcome,
@@ -39,12 +40,14 @@ from aiodis.server.fault_outcomes import (
     Reset,
     ResetAfter,
     ResetBefore,
+    Restart,
     SkewedDate,
     Truncated,
     bandwidth,
     error,
     expired_cursor,
     expired_token,
+    frozen,
     garbage_json,
     gateway_page,
     hang,
@@ -53,6 +56,7 @@ from aiodis.server.fault_outcomes import (
     reset,
     reset_after,
     reset_before,
+    restart,
     skewed_date,
     truncated,
 )
@@ -66,6 +70,7 @@ __all__ = [
     "error",
     "expired_cursor",
     "expired_token",
+    "frozen",
     "garbage_json",
     "gateway_page",
     "hang",
@@ -74,11 +79,13 @@ __all__ = [
     "reset",
     "reset_after",
     "reset_before",
+    "restart",
     "skewed_date",
     "truncated",
 ]
 
 _PUT: Final = "records.put"
+_GET: Final = "records.get"
 _F = TypeVar("_F", bound=Fault)
 
 
@@ -108,7 +115,7 @@ class Plan:
                 self.bytes_per_s = min(rate, self.bytes_per_s or rate)
             case SkewedDate(_, seconds):
                 self.skew_s += seconds
-            case Reply() | Hang() | Reset() | Truncated() as ending:
+            case Reply() | Hang() | Reset() | Restart() | Frozen() | Truncated() as ending:
                 if self.ending is not None:
                     return False
                 self.ending, self.ending_phase = ending, fault.phase
@@ -398,4 +405,6 @@ def _chosen(aim: Aim, code: str | None, outcome: Outcome | None) -> Outcome:
         )
     if isinstance(outcome, Connection) and aim.project and aim.operation.startswith("iam."):
         raise ConfigError(f"{outcome.name} comes before IAM knows whose call it is; reset() can")
+    if isinstance(outcome, Frozen) and aim.operation != _GET:
+        raise ConfigError(f"{outcome.name} is for {_GET} only, not for {aim.operation!r}")
     return outcome or error(str(code))

@@ -41,6 +41,7 @@ class Listener:
         self._server, self._limits, self._context = server, limits, context
         self._sockets: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._interruption: asyncio.Task[None] | None = None
         self._open: dict[_Connection, None] = {}  # longest without an answer first
 
     @property
@@ -75,11 +76,36 @@ class Listener:
         for bound in self._sockets:
             self._start(self._accept(bound))
 
+    def interrupt(self, seconds: float) -> None:
+        """Break all connections, and refuse new ones for so long. One that is on goes on."""
+        if self._interruption is None or self._interruption.done():
+            self._interruption = asyncio.create_task(self._interrupt(seconds))
+
+    async def _interrupt(self, seconds: float) -> None:
+        host, port = self.address
+        await self._stop_accepting()
+        for connection in tuple(self._open):
+            if connection.transport is not None:
+                connection.transport.abort()
+        await asyncio.sleep(seconds)
+        while not self._sockets:
+            try:
+                await self.open(host, port)
+            except OSError as exc:  # somebody else has taken the port
+                logger.warning("%s:%d cannot be had again: %s", host, port, exc)
+                await asyncio.sleep(_NO_DESCRIPTOR_PAUSE_S)
+
     async def close(self) -> None:
         """Accept no more. Connections that have not shaken hands end; others go on.
 
         Cancelled, it waits no longer, and gives all back nevertheless.
         """
+        if self._interruption is not None:
+            self._interruption.cancel()
+            await asyncio.wait([self._interruption])
+        await self._stop_accepting()
+
+    async def _stop_accepting(self) -> None:
         for task in self._tasks:
             task.cancel()
         try:
@@ -153,6 +179,7 @@ class Listener:
     def _close_sockets(self) -> None:
         for bound in self._sockets:
             bound.close()
+        self._sockets.clear()
 
 
 class _Connection(web.RequestHandler):

@@ -513,6 +513,7 @@ class LocalDIS:
             raise StartError(f"cannot listen on {where}: {exc.strerror or exc}") from exc
         stack.push_async_callback(front.drain, _DRAIN_S)
         stack.push_async_callback(listener.close)
+        front.may_interrupt(listener.interrupt)
         host, port = listener.address
         return _reachable(host), port
 

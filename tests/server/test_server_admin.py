@@ -329,6 +329,7 @@ async def test_an_outcome_made_over_http_really_is_the_answer(door, outcome, sta
     "outcome",
     [
         {"type": "hang"},
+        {"type": "restart", "down_ms": 1},
         {"type": "reset"},
         {"type": "reset_before"},
         {"type": "reset_after", "bytes": 3},
@@ -352,6 +353,19 @@ async def test_a_skewed_date_made_over_http_really_is_in_the_answer(door):
     assert (await raw_put(door.caller)).headers["Date"] == "Tue, 14 Nov 2023 21:13:20 GMT"
 
 
+async def test_a_frozen_partition_made_over_http_really_stands_still(door):
+    dis = door.caller
+    await dis.create(partitions=2)
+    await dis.put([record(partition_id="0"), record(partition_id="1")])
+    frozen = {"kind": "rule", "operation": "records.get", "outcome": {"type": "frozen"}}
+    made = await door.ask("POST", "faults", {**frozen, "stream": "s", "partition": 1})
+    assert len(await dis.read_all()) == 1
+    cursor = await dis.cursor(partition_id="1")
+    assert await dis.get(cursor) == {"next_partition_cursor": cursor, "records": []}
+    await door.ask("DELETE", f"faults/{made['number']}")
+    assert len((await dis.get(cursor))["records"]) == 1
+
+
 async def raw_put(dis: Caller) -> aiohttp.ClientResponse:
     body = {"stream_name": "s", "records": [record(partition_id="0")]}
     response = await dis.session.post(f"/v2/{dis.server.project_id}/records", json=body)
@@ -362,6 +376,7 @@ async def raw_put(dis: Caller) -> aiohttp.ClientResponse:
 def test_every_outcome_is_tried_over_http_and_survives_the_way_there_and_back():
     tried = {outcome["type"] for outcome, _, _ in ANSWERS}
     tried |= {"hang", "reset", "reset_before", "reset_after", "truncated", "skewed_date"}
+    tried |= {"restart", "frozen"}
     assert tried == {function.__name__ for function in MADE_BY} | {"reply"}
     from pydantic import TypeAdapter
 
@@ -574,6 +589,6 @@ def test_what_the_docs_send_with_curl_is_understood():
         asked = route.read({}, {}, body.encode())
         if getattr(asked, "outcome", None):
             asked.outcome.make()
-    told = {json.loads(outcome)["type"] for outcome in outcomes}
+    told = {json.loads(outcome)["type"] for outcome in outcomes} | {"frozen"}
     assert told == {function.__name__ for function in MADE_BY}
     assert len(bodies) > len(outcomes) + 4

@@ -35,6 +35,7 @@ from aiodis.server.faults import (
     error,
     expired_cursor,
     expired_token,
+    frozen,
     garbage_json,
     gateway_page,
     hang,
@@ -43,6 +44,7 @@ from aiodis.server.faults import (
     reset,
     reset_after,
     reset_before,
+    restart,
     skewed_date,
     truncated,
 )
@@ -398,6 +400,43 @@ async def test_an_error_after_the_effect_hides_that_it_went_well(faulty):
     faults.push(PUT, error="DIS.5000", phase="after")
     await dis.refused("DIS.5000", "POST", "records", status=500, **_body())
     assert await stored(dis) == 1
+
+
+async def test_a_restart_breaks_all_connections_and_lets_nobody_in_for_a_while(faulty):
+    dis, faults = faulty
+    host, port = dis.server.endpoint.removeprefix("http://").split(":")
+    _, idle = await asyncio.open_connection(host, port)
+    reader, writer = await asyncio.open_connection(host, port)
+    faults.push("streams.list", outcome=restart(down_ms=150))
+    with pytest.raises(BROKEN):
+        await dis.call("GET", "streams")
+    with suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await dis.call("GET", "streams")
+    while True:
+        with suppress(aiohttp.ClientConnectionError):
+            assert (await dis.call("GET", "streams"))["stream_names"] == ["s"]
+            break
+        await asyncio.sleep(0.01)
+    for one in (idle, writer):
+        one.close()
+
+
+async def test_a_server_that_stops_while_it_is_down_stays_down(faulty):
+    dis, faults = faulty
+    faults.push("records.put", outcome=restart(down_ms=60_000), phase="after")
+    with pytest.raises(BROKEN):
+        await raw(dis)
+    await dis.server.stop()
+    assert faults.counts["records.put", "restart"] == 1
+    await dis.server.start()
+
+
+def test_only_reads_can_stand_still(faults):
+    for operation in ("records.put", "records.*", "*"):
+        with pytest.raises(ConfigError):
+            faults.push(operation, outcome=frozen())
 
 
 async def test_a_status_has_the_headers_and_the_body_that_were_given(faulty):

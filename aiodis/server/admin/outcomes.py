@@ -31,6 +31,8 @@ MADE_BY: Final[tuple[Callable[..., Outcome], ...]] = (
     outcomes.reset,
     outcomes.reset_before,
     outcomes.reset_after,
+    outcomes.restart,
+    outcomes.frozen,
     outcomes.truncated,
     outcomes.bandwidth,
     outcomes.skewed_date,
