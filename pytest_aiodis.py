@@ -7,7 +7,7 @@ mark is used: every test run on a machine with aiodis loads this file.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from aiodis.server import LocalDIS
     from aiodis.testing import Sandbox, SandboxStream
     from aiodis.testing.hosts import InLoop, LocalHost
+    from aiodis.testing.remote import RemoteDIS
+    from aiodis.testing.remote_sandbox import RemoteHost
     from aiodis.testing.wishes import Wishes
 
 __all__ = ["dis", "dis_client", "dis_inloop", "dis_server", "dis_stream"]
@@ -26,6 +28,22 @@ _MARK = (
     " what the test asks of the embedded DIS of aiodis"
 )
 _USED = pytest.StashKey[list[Any]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the server to test against, where it is not to be one of this process."""
+    parser.getgroup("aiodis").addoption(
+        "--dis-endpoint",
+        metavar="URL",
+        help="test against a DIS that runs; project and keys are those of the environment"
+        " (AIODIS_PROJECT_ID, HUAWEICLOUD_SDK_AK, ...), or a local server's built-in ones",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which DIS is tested against, where it is not one of this process."""
+    endpoint = config.getoption("--dis-endpoint")
+    return f"aiodis: DIS at {endpoint}" if endpoint else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,21 +61,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def _dis_host() -> Iterator[LocalHost]:
+def _dis_host(pytestconfig: pytest.Config) -> Iterator[LocalHost | RemoteHost]:
+    from aiodis.errors import DISError  # noqa: PLC0415 - heavy
     from aiodis.testing.hosts import LocalHost  # noqa: PLC0415 - heavy
+    from aiodis.testing.remote_sandbox import RemoteHost  # noqa: PLC0415 - heavy
 
-    with LocalHost() as host:
+    endpoint = pytestconfig.getoption("--dis-endpoint")
+    try:
+        host = RemoteHost(endpoint, unable=_skip) if endpoint else LocalHost()
+    except DISError as exc:
+        raise _failure(f"--dis-endpoint {endpoint}: {exc}") from None
+    with host:
         yield host
 
 
 @pytest.fixture(scope="session")
-def dis_server(_dis_host: LocalHost) -> LocalDIS:
+def dis_server(_dis_host: LocalHost | RemoteHost) -> LocalDIS | RemoteDIS:
     """Give the embedded DIS that the tests of this process share, on a thread of its own."""
     return _dis_host.server
 
 
 @pytest.fixture
-def dis(request: pytest.FixtureRequest, _dis_host: LocalHost) -> Iterator[Sandbox]:
+def dis(request: pytest.FixtureRequest, _dis_host: LocalHost | RemoteHost) -> Iterator[Sandbox]:
     """Give the test a sandbox: a project of its own, on the shared server if that will do."""
     with _dis_host.sandbox(_wishes(request.node)) as sandbox:
         _remember(request.node, sandbox)
@@ -69,6 +94,8 @@ def dis_inloop(request: pytest.FixtureRequest) -> InLoop:
     """Give a sandbox whose server runs in the test's loop: `async with dis_inloop as dis`."""
     from aiodis.testing.hosts import InLoop  # noqa: PLC0415 - heavy
 
+    if request.config.getoption("--dis-endpoint"):
+        pytest.skip("dis_inloop is a server of its own: not with --dis-endpoint")
     found = InLoop(_wishes(request.node))
     _remember(request.node, found)
     return found
@@ -101,6 +128,10 @@ def pytest_runtest_makereport(
 
 def _remember(item: pytest.Item, used: Any) -> None:
     item.stash.setdefault(_USED, []).append(used)
+
+
+def _skip(reason: str) -> NoReturn:
+    pytest.skip(reason)
 
 
 def _failure(message: str) -> BaseException:

@@ -9,12 +9,14 @@ from aiodis.testing.assertions import (
     assert_no_duplicates,
     assert_no_gaps,
 )
+from aiodis.testing.remote_sandbox import RemoteSandbox
 from aiodis.testing.sandbox import LocalSandbox, Sandbox, SandboxStream
 from aiodis.testing.scripted import Hang, ScriptedSession, SentRequest, Slow, answer, refusal
 
 __all__ = [
     "Hang",
     "LocalSandbox",
+    "RemoteSandbox",
     "Sandbox",
     "SandboxStream",
     "ScriptedSession",

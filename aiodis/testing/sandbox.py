@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from itertools import count
+from secrets import token_hex
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -24,12 +25,23 @@ from aiodis.producer import Producer
 from aiodis.record import ReceivedRecord
 from aiodis.server import Account, Clock, LocalDIS, User
 from aiodis.server.faults import Faults
-from aiodis.server.requests import Requests
+from aiodis.server.requests import Requests, SeenRequest
+from aiodis.testing.remote import RemoteClock, RemoteFaults, RemoteRequests
 from aiodis.testing.wishes import Wishes
 from aiodis.wire.codec import PutBody, PutEntry, PutReply
 from aiodis.wire.message import parameter_error
 
-__all__ = ["LocalSandbox", "Sandbox", "SandboxStream", "environment_of", "local_sandbox"]
+__all__ = [
+    "LocalSandbox",
+    "Sandbox",
+    "SandboxStream",
+    "account_named",
+    "environment_of",
+    "local_sandbox",
+    "name_of",
+    "new_name",
+    "told",
+]
 
 _TOLD_REQUESTS: Final = 10
 _NUMBERS: Final = count(1)
@@ -110,17 +122,17 @@ class Sandbox(ABC):
 
     @property
     @abstractmethod
-    def faults(self) -> Faults:
+    def faults(self) -> Faults | RemoteFaults:
         """Faults on purpose, for the sandbox's own calls (`aiodis.server.faults`)."""
 
     @property
     @abstractmethod
-    def requests(self) -> Requests:
+    def requests(self) -> Requests | RemoteRequests:
         """The sandbox's last requests, and what came of them (`aiodis.server.Requests`)."""
 
     @property
     @abstractmethod
-    def clock(self) -> Clock:
+    def clock(self) -> Clock | RemoteClock:
         """The clock of the server, and of the sandbox's clients."""
 
     def client(self, **changes: Any) -> DISClient:
@@ -157,7 +169,7 @@ class Sandbox(ABC):
             ServiceError: the service says no, to all or to one of them.
         """
         entries = [PutEntry(item, partition_key=partition_key) for item in data]
-        reply = self._put(_name_of(stream), entries)
+        reply = self._put(name_of(stream), entries)
         for result in reply.records:
             if result.error_code:
                 kind, message = error_class(400, result.error_code), result.error_message or ""
@@ -233,20 +245,13 @@ class LocalSandbox(Sandbox):
         Raises:
             NotFoundError: there is no such stream.
         """
-        return self.server.records(_name_of(stream), project_id=self.project_id)
+        return self.server.records(name_of(stream), project_id=self.project_id)
 
     def describe(self) -> str:
         """Tell of the server, its clock, the last requests and the faults."""
-        requests = self.requests.of()
-        told = requests[-_TOLD_REQUESTS:]
-        now = datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC)
-        lines = [
-            f"{self.server!r}, project {self.project_id}",
-            f"{self.clock!r}, now {now.isoformat(timespec='milliseconds')}",
-            repr(self.faults),
-            f"requests: the last {len(told)} of {len(requests)}" if told else "no requests",
-        ]
-        return "\n".join([*lines, *(f"  {seen!r}" for seen in told)])
+        where = f"{self.server!r}, project {self.project_id}"
+        now_ms = self.clock.now_ms()
+        return told(where, self.clock, now_ms, repr(self.faults), self.requests.of())
 
     def make(self, request: CreateStream) -> None:
         """Make a stream as a whole request asks for; see `create_stream`."""
@@ -261,8 +266,8 @@ class LocalSandbox(Sandbox):
 @contextmanager
 def local_sandbox(server: LocalDIS, wishes: Wishes) -> Iterator[LocalSandbox]:
     """Have a sandbox on a server that runs, for the length of a block."""
-    name = f"sandbox-{next(_NUMBERS)}"
-    server.add_account(account := _account(name), **wishes.of_project)
+    name = new_name()
+    server.add_account(account := account_named(name), **wishes.of_project)
     try:
         sandbox = LocalSandbox(server, account)
         for stream in wishes.streams:
@@ -270,6 +275,17 @@ def local_sandbox(server: LocalDIS, wishes: Wishes) -> Iterator[LocalSandbox]:
         yield sandbox
     finally:
         server.remove_account(name)
+
+
+def told(
+    where: str, clock: object, now_ms: int, faults: str, requests: Sequence[SeenRequest]
+) -> str:
+    """Write what a failed test's report shows."""
+    last = requests[-_TOLD_REQUESTS:]
+    now = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    count = f"requests: the last {len(last)} of {len(requests)}" if last else "no requests"
+    lines = [where, f"{clock!r}, now {now}", faults, count]
+    return "\n".join([*lines, *(f"  {seen!r}" for seen in last)])
 
 
 def environment_of(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -296,11 +312,18 @@ def environment_of(settings: Mapping[str, Any]) -> dict[str, str]:
     return env
 
 
-def _account(name: str) -> Account:
+def account_named(name: str) -> Account:
+    """Make an account with a user who has a password and keys."""
     key = AccessKey(f"AK-{name}", f"the secret key of {name}")
     user = User(f"user-of-{name}", f"the password of {name}", (key,))
     return Account(name, f"project-of-{name}", (user,))
 
 
-def _name_of(stream: str | SandboxStream) -> str:
+def new_name() -> str:
+    """Give a name that no sandbox had, also of another process that shares the server."""
+    return f"sandbox-{next(_NUMBERS)}-{token_hex(3)}"
+
+
+def name_of(stream: str | SandboxStream) -> str:
+    """Give the name of a stream."""
     return stream if isinstance(stream, str) else stream.name
