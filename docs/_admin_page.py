@@ -88,6 +88,9 @@ def _rows(schema: Mapping[str, Any], kind: Mapping[str, Any]) -> Iterator[tuple[
         if name == "outcome":
             yield f"`{name}`", "an [outcome](#outcomes)", "none"
             continue
+        if field.get("format") == "binary":
+            yield "the body", "bytes", "required"
+            continue
         is_needed = name in kind.get("required", ())
         default = field.get("default")
         shown = "required" if is_needed else "none" if default is None else f"`{default}`"

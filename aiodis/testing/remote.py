@@ -30,6 +30,7 @@ from aiodis.server.admin.outcomes import encode_outcome
 from aiodis.server.admin.routes import PREFIX
 from aiodis.server.fault_outcomes import Outcome, Phase
 from aiodis.server.requests import SeenRequest, WantedFields
+from aiodis.server.snapshot import Snapshot
 
 __all__ = [
     "AsyncRemoteDIS",
@@ -463,6 +464,31 @@ class RemoteDIS:
         body = self._door.ask("GET", path, {"project": project_id})
         return msgspec.json.decode(body, type=_Records).records
 
+    def reset(self, project_id: str | None = None) -> None:
+        """Bring a project, or all of them, back to how they began; see `LocalDIS.reset`."""
+        self._door.ask("DELETE", "state", {"project": project_id})
+
+    def snapshot(self, project_id: str | None = None) -> Snapshot:
+        """Take all that a project, or all of them, hold now; see `LocalDIS.snapshot`."""
+        return Snapshot.from_bytes(self._door.ask("GET", "state", {"project": project_id}))
+
+    def restore(self, snapshot: Snapshot, project_id: str | None = None) -> None:
+        """Bring the projects of a snapshot back to what they held; see `LocalDIS.restore`.
+
+        Raises:
+            RemoteError: the server has no such project, or cannot hold it.
+        """
+        self._door.ask("PUT", "state", {"project": project_id}, body=bytes(snapshot))
+
+    def purge(self, stream_name: str, project_id: str | None = None) -> None:
+        """Remove the records of a stream; see `LocalDIS.purge`.
+
+        Raises:
+            RemoteError: there is no such stream.
+        """
+        path = f"streams/{quote(stream_name, safe='')}/purge"
+        self._door.ask("POST", path, {"project": project_id})
+
     def __repr__(self) -> str:
         return f"<RemoteDIS {self.endpoint}>"
 
@@ -531,6 +557,10 @@ class AsyncRemoteDIS(_Async[RemoteDIS]):
     add_account = _on_thread(RemoteDIS.add_account)
     remove_account = _on_thread(RemoteDIS.remove_account)
     records = _on_thread(RemoteDIS.records)
+    reset = _on_thread(RemoteDIS.reset)
+    snapshot = _on_thread(RemoteDIS.snapshot)
+    restore = _on_thread(RemoteDIS.restore)
+    purge = _on_thread(RemoteDIS.purge)
 
 
 class _Seen(msgspec.Struct):

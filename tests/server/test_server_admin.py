@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -505,6 +506,12 @@ async def test_the_page_shows_what_is_inside_and_loads_nothing(door):
         ("POST", "faults", {"kind": "rule", "operation": PUT, "error": "E", "seed": 10**400}),
         ("POST", "faults", {"kind": "partial", "operation": "records.get"}),
         ("POST", "faults", {"kind": "partial", "phase": "after"}),
+        ("PUT", "state", None),
+        ("PUT", "state", b"{}"),
+        ("PUT", "state", b"aiodis snapshot 1\n0000"),
+        ("PUT", "state", b"aiodis snapshot 1\n" + zlib.crc32(b"\xc1").to_bytes(4) + b"\xc1"),
+        ("PUT", "state?data=x", b""),
+        ("POST", "streams/s/purge", {"stream": "x"}),
         ("POST", "accounts", {"name": "a", "project_id": "p", "users": []}),
         ("POST", "accounts", {"name": "a,b", "project_id": "p", "users": [{"name": "u"}]}),
         ("POST", "accounts", {"name": "a", "project_id": "../p", "users": ANN}),
@@ -568,6 +575,9 @@ async def test_what_there_is_not_is_told(door):
     assert "/_aiodis/v1/" in await door.refused("GET", "nothing", status=404)
     assert "GET, POST" in await door.refused("PUT", "clock", status=405)
     await door.refused("POST", "clock", b"x" * 2_000_000, status=413)
+    await door.refused("POST", "streams/x/purge", status=409)
+    await door.refused("DELETE", "state", status=409, params={"project": "x"})
+    await door.refused("GET", "streams/x/records", status=404)
     async with door.caller.session.get("/_aiodisx") as response:
         assert response.status == 404
         assert "error_code" in await response.json()

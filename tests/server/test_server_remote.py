@@ -153,6 +153,28 @@ async def test_accounts_come_and_go(dis, server):
             dis.remove_account(name)
 
 
+async def test_what_it_holds_is_taken_put_back_purged_and_removed(dis, server):
+    async with client(server) as calls:
+        await calls.streams.create(stream_name="s", partition_count=1)
+        await calls.records.put(stream_name="s", records=[Record(b"kept")])
+        snapshot = dis.snapshot()
+        assert snapshot == server.snapshot()
+        await calls.records.put(stream_name="s", records=[Record(b"gone")])
+        dis.restore(snapshot)
+        assert [record.data for record in dis.records("s")] == [b"kept"]
+        dis.purge("s")
+        assert dis.records("s") == []
+        reply = await calls.records.put(stream_name="s", records=[Record(b"next")])
+        assert reply.records[0].sequence_number == "1"
+        dis.reset(server.project_id)
+        assert (await calls.streams.list()).stream_names == []
+        dis.restore(snapshot, server.project_id)
+        assert (await calls.streams.list()).stream_names == ["s"]
+    for act in (lambda: dis.purge("x"), lambda: dis.reset("x"), lambda: dis.snapshot("x")):
+        with pytest.raises(RemoteError):
+            act()
+
+
 async def test_all_of_it_can_be_awaited(server):
     dis = AsyncRemoteDIS(server.endpoint)
     assert (await dis.health()).status == "ready"

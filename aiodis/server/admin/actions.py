@@ -13,6 +13,7 @@ from aiodis.server.fault import Fault
 from aiodis.server.faults import Faults
 from aiodis.server.projects import Projects
 from aiodis.server.requests import Requests
+from aiodis.server.snapshot import Snapshot
 
 
 async def health(admin: Admin, asked: models.Nothing) -> Answer:  # noqa: ARG001 - all have it
@@ -128,6 +129,25 @@ async def list_records(admin: Admin, asked: models.OfStream) -> Answer:
     _check_project(admin, asked.project)
     found = admin.server.records(asked.stream_name, project_id=asked.project)
     return Raw(msgspec.json.encode({"records": found}))
+
+
+async def show_state(admin: Admin, asked: models.OfProject) -> Answer:
+    return Raw(bytes(admin.server.snapshot(asked.project)), "application/octet-stream")
+
+
+async def put_state(admin: Admin, asked: models.PutState) -> Answer:
+    admin.server.restore(Snapshot.from_bytes(asked.data), asked.project)
+    return models.Done()
+
+
+async def reset_state(admin: Admin, asked: models.OfProject) -> Answer:
+    admin.server.reset(asked.project)
+    return models.Done()
+
+
+async def purge_stream(admin: Admin, asked: models.OfStream) -> Answer:
+    admin.server.purge(asked.stream_name, asked.project)
+    return models.Done()
 
 
 def _check_project(admin: Admin, project_id: str | None) -> None:

@@ -13,11 +13,11 @@ from aiodis.server.admin.answer import AdminRefusal, Answer, Raw
 from aiodis.server.admin.guard import refusal_of
 from aiodis.server.admin.page import page
 from aiodis.server.admin.routes import PREFIX, ROUTES, Route
+from aiodis.server.snapshot import SnapshotError
 
 __all__ = ["AdminFront"]
 
 _ROOT: Final = "/_aiodis"
-_MAX_BODY_BYTES: Final = 1024 * 1024
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -45,7 +45,7 @@ class AdminFront:
 
     def _handler_of(self, route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
-            body = await _read(request)
+            body = await _read(request, route.max_body_bytes)
             asked = route.read(dict(request.match_info), dict(request.query), body)
             return _response(await route.act(self._admin, asked))
 
@@ -64,6 +64,8 @@ class AdminFront:
                 response = _error(400, str(exc))
             except NotFoundError as exc:
                 response = _error(404, exc.message)
+            except SnapshotError as exc:
+                response = _error(400, str(exc))
             except DISError as exc:
                 response = _error(409, str(exc))
             except (ConnectionError, web.RequestPayloadError):
@@ -93,7 +95,7 @@ class AdminFront:
         )
 
 
-async def _read(request: web.Request) -> bytes:
+async def _read(request: web.Request, most: int) -> bytes:
     """Read the body, as far as one may be.
 
     Raises:
@@ -102,8 +104,8 @@ async def _read(request: web.Request) -> bytes:
     body = bytearray()
     async for piece in request.content.iter_any():
         body += piece
-        if len(body) > _MAX_BODY_BYTES:
-            raise AdminRefusal(413, f"the body is over {_MAX_BODY_BYTES} bytes")
+        if len(body) > most:
+            raise AdminRefusal(413, f"the body is over {most} bytes")
     return bytes(body)
 
 

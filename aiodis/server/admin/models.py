@@ -31,6 +31,7 @@ __all__ = [
     "OfStream",
     "Partial",
     "Push",
+    "PutState",
     "Rule",
 ]
 
@@ -229,6 +230,12 @@ class OfAccount(Asked):
     """One account, by its name."""
 
     name: str
+
+
+class PutState(OfProject):
+    """A snapshot, as the whole body."""
+
+    data: bytes
 
 
 class OfStream(OfProject):

@@ -28,6 +28,13 @@ class Route(NamedTuple):
     asks: Any
     act: Callable[[Admin, Any], Awaitable[Answer]]
     does: str
+    takes_bytes: bool = False
+    """Whether its body is no JSON, but one field, `data`; all others are in the query."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """How large its body may be."""
+        return (1024 if self.takes_bytes else 1) * 1024 * 1024
 
     def read(self, path: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Any:
         """Read what is asked.
@@ -37,6 +44,8 @@ class Route(NamedTuple):
         """
         adapter = _adapter(self.asks)
         try:
+            if self.takes_bytes:
+                return adapter.validate_python({**query, **path, "data": body})
             if self.method in {"POST", "PUT"}:
                 fields = {**_json_object(body), **path}
                 return adapter.validate_json(orjson.dumps(fields), strict=True)
@@ -129,6 +138,35 @@ ROUTES: Final = (
         models.OfAccount,
         actions.remove_account,
         "Takes an account out, with its faults and what it keeps in memory.",
+    ),
+    Route(
+        "GET",
+        "state",
+        models.OfProject,
+        actions.show_state,
+        "A snapshot of all that a project, or all of them, hold, as bytes.",
+    ),
+    Route(
+        "PUT",
+        "state",
+        models.PutState,
+        actions.put_state,
+        "Puts such a snapshot back, which is the body, up to 1 GiB; `project` is in the query.",
+        takes_bytes=True,
+    ),
+    Route(
+        "DELETE",
+        "state",
+        models.OfProject,
+        actions.reset_state,
+        "Brings a project, or all of them, back to how they began.",
+    ),
+    Route(
+        "POST",
+        "streams/{stream_name}/purge",
+        models.OfStream,
+        actions.purge_stream,
+        "Removes the records of a stream; its sequence numbers go on.",
     ),
     Route(
         "GET",
