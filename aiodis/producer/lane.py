@@ -21,15 +21,12 @@ from aiodis.record import partition_name
 
 __all__ = ["Lane"]
 
-# A timer may fire a little before its time; asking it again for so little would spin.
-_EARLY_S: Final = 0.001
-
 
 class Lane:
     """Carries one partition's records from its queue to their outcomes.
 
-    Invariant: every accepted record of the partition is in `queue`, in one of
-    the `hands`, or settled.
+    `linger_until` has all lanes hurry at a time. Invariant: every accepted record of the
+    partition is in `queue`, in one of the `hands`, or settled.
     """
 
     def __init__(
@@ -42,7 +39,7 @@ class Lane:
         limiter: PartitionLimiter | None,
         batch_bytes: int,
         clock: Clock,
-        on_lingered: Callable[[], None],
+        linger_until: Callable[[float], None],
         reroute: Callable[[list[Entry]], Awaitable[None]],
     ) -> None:
         self.name: Final = partition_name(partition)
@@ -64,7 +61,7 @@ class Lane:
             # Batches of one period pass the limiter whole, so records do not age in pieces.
             self._max_records = min(self._max_records, limiter.batch_records or self._max_records)
             self._max_bytes = min(self._max_bytes, limiter.batch_bytes)
-        self._on_lingered, self._reroute = on_lingered, reroute
+        self._linger_until, self._reroute = linger_until, reroute
         self._wake = asyncio.Event()
         self._is_idle = False
 
@@ -79,9 +76,11 @@ class Lane:
     def look(self) -> None:
         """Wake the lane if what was added is what it waits for."""
         queue = self.queue
-        if self._is_idle:
-            queue.since = self._clock.now()
-        elif queue.size < self._max_bytes and len(queue.entries) < self._max_records:
+        if queue.size < self._max_bytes and len(queue.entries) < self._max_records and self._linger:
+            if self._is_idle:
+                self._is_idle = False
+                queue.since = self._clock.now()
+                self._linger_until(queue.since + self._linger)
             return
         self._is_idle = queue.is_watched = False
         self._wake.set()
@@ -128,25 +127,22 @@ class Lane:
             end.set_result(None)
 
     async def _until_ready(self) -> None:
-        clock = self._clock
+        queue = self.queue
         while True:
-            at = self.queue.ready_at(
+            at = queue.ready_at(
                 linger=self._linger, max_records=self._max_records, max_bytes=self._max_bytes
             )
-            if at is not None and at <= clock.now() + _EARLY_S:
-                if at:
-                    self._on_lingered()
+            if at:
+                self._linger_until(at)
+            if at is not None and at <= self._clock.now():
                 return
             self._wake.clear()
-            timer = clock.call_at(at, self._wake.set) if at is not None else None
             self._is_idle = at is None
-            self.queue.is_watched = True
+            queue.is_watched = True
             try:
                 await self._wake.wait()
             finally:
-                self.queue.is_watched = False
-                if timer:
-                    timer.cancel()
+                queue.is_watched = False
 
     async def _carry(self, entries: list[Entry], size: int, worker: int) -> None:
         """Send a batch, and again what is to be sent again, until each record has an outcome."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiodis.api.limits import StreamLimits
 from aiodis.api.streams import Streams
-from aiodis.clock import Clock
+from aiodis.clock import Clock, Timer
 from aiodis.config import ProducerSettings
 from aiodis.errors import DISError, NotFoundError, RecordError
 from aiodis.pacing.limiter import PartitionLimiter
@@ -66,6 +66,7 @@ class Lanes:
         self.routes: dict[str, Route] = {}
         """Routes by key, for records that have nothing but a key."""
         self._by_partition: dict[int, Lane] = {}
+        self._timer: Timer | None = None
         self._mapping = asyncio.Lock()
         self._mapped_at = self._clock.now()
 
@@ -108,8 +109,20 @@ class Lanes:
                 self.routes.clear()
             self.routes[key] = route
 
+    def _linger_until(self, at: float) -> None:
+        """Have all lanes hurry then: with one timer for all, they share requests."""
+        if self._timer is None or at < self._timer.when():
+            self._stop_timer()
+            self._timer = self._clock.call_at(at, self.hurry)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def hurry(self) -> None:
         """Send all that waits without lingering further."""
+        self._stop_timer()
         for lane in self._by_partition.values():
             lane.hurry()
 
@@ -119,6 +132,7 @@ class Lanes:
 
     def unsettled(self) -> list[Entry]:
         """Take all that has no outcome."""
+        self._stop_timer()
         return [entry for lane in self._by_partition.values() for entry in lane.unsettled()]
 
     async def tidy(self, now: float) -> None:
@@ -139,7 +153,7 @@ class Lanes:
             limiter=self._limiter(),
             batch_bytes=self._dispatcher.request_bytes,
             clock=self._clock,
-            on_lingered=self.hurry,
+            linger_until=self._linger_until,
             reroute=self._reroute,
         )
         for worker in range(self._settings.workers):
