@@ -5,6 +5,7 @@ Every exception of aiohttp, ssl and the sockets ends here, as one of three:
 (`ambiguous` where the whole request may have gone out).
 """
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
@@ -35,6 +36,8 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 # IAM's tokens come in a header and may be longer than aiohttp's limit of 8 KiB.
 _MAX_FIELD_BYTES: Final = 64 * 1024
 _SLICE: Final = 128 * 1024
+# An answer up to twice this size is received without a stop, and read when it is whole.
+_READ_BUFFER_BYTES: Final = 2 * 1024 * 1024
 # aiohttp rounds longer timeouts up to whole seconds, which would overstay a deadline.
 _NEVER_ROUND: Final = 1e9
 
@@ -107,6 +110,7 @@ class AiohttpSession:
         """Send one request; see `Session.send`."""
         client = self._opened()
         payload = None if body is None else _Body(body, headers.get("Content-Type"))
+        until = asyncio.get_running_loop().time() + timeout_s
         try:
             async with client.request(
                 method,
@@ -116,7 +120,7 @@ class AiohttpSession:
                 allow_redirects=False,
                 timeout=_timeout(timeout_s, self._connect_s),
             ) as response:
-                content = await _read(response)
+                content = await _read(response, until)
                 return Answer(response.status, response.headers, content)
         except (aiohttp.ClientError, OSError) as exc:  # TimeoutError and SSLError are OSErrors
             raise _translated(exc, url, timeout_s, payload) from exc
@@ -147,6 +151,7 @@ class AiohttpSession:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             max_field_size=_MAX_FIELD_BYTES,
+            read_bufsize=_READ_BUFFER_BYTES,
         )
         # aiohttp repeats GET, PUT and DELETE once by itself when a kept connection was
         # closed; unseen by the budget, the breaker and the count of attempts.
@@ -193,13 +198,20 @@ class _Body(aiohttp.payload.Payload):
         return bytes(self._value).decode(encoding, errors)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, until: float) -> bytes:
     """Read the whole body, within bounds also where it unpacks to more than it weighs."""
     length = response.content_length
     if length is not None and "Content-Encoding" not in response.headers:
         if length > MAX_ANSWER_BYTES:
             raise _too_large(response)
-        return await response.read()
+        if length > 2 * _READ_BUFFER_BYTES:
+            return await response.read()
+        # `read` wakes its task for each piece, and joins the pieces twice.
+        stream = response.content
+        if stream.exception() is None:
+            async with asyncio.timeout_at(until):
+                await stream.wait_eof()
+        return stream.read_nowait(-1)
     content = bytearray()
     async for chunk in response.content.iter_any():
         content += chunk

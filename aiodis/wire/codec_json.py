@@ -5,7 +5,7 @@ from json.encoder import encode_basestring_ascii
 from typing import ClassVar, Final
 
 import msgspec
-from pybase64 import b64encode
+from pybase64 import b64decode, b64encode
 
 from aiodis.record import ReceivedRecord, RecordMetadata
 from aiodis.wire.codec import (
@@ -31,6 +31,20 @@ class _Results(msgspec.Struct):
     records: list[WrittenResult]
 
 
+class _LongRecord(msgspec.Struct, gc=False):
+    sequence_number: int
+    data: str
+    partition_key: str | None = None
+    timestamp: int = 0
+    timestamp_type: str = "CreateTime"
+    partition_id: str = ""
+
+
+class _LongReply(msgspec.Struct):
+    next_partition_cursor: str
+    records: list[_LongRecord] = msgspec.field(default_factory=list)
+
+
 class JsonCodec:
     """`application/json`: data in base64, everything else as text."""
 
@@ -43,6 +57,7 @@ class JsonCodec:
         self._places = msgspec.json.Decoder(_Places, strict=False)
         self._results = msgspec.json.Decoder(_Results, strict=False)
         self._get_reply = msgspec.json.Decoder(GetReply, strict=False)
+        self._long_reply = msgspec.json.Decoder(_LongReply, strict=False)
 
     def encode_put(
         self, stream_name: str, records: Sequence[RecordLike], stream_id: str | None = None
@@ -122,10 +137,38 @@ class JsonCodec:
         Raises:
             msgspec.MsgspecError: it is not one.
         """
-        return self._get_reply.decode(body)
+        return self._decode_long(body) if _is_long(body) else self._get_reply.decode(body)
+
+    def _decode_long(self, body: bytes) -> GetReply:
+        """Decode an answer of long records: 0.85 of the time at 1 KB, 1.8 times it at 100 B."""
+        reply = self._long_reply.decode(body)
+        try:
+            records = [
+                ReceivedRecord(
+                    r.sequence_number,
+                    b64decode(r.data, None, True),
+                    r.partition_key,
+                    r.timestamp,
+                    r.timestamp_type,
+                    r.partition_id,
+                )
+                for r in reply.records
+            ]
+        except ValueError as exc:
+            raise msgspec.ValidationError(f"data is no base64: {exc}") from exc
+        return GetReply(reply.next_partition_cursor, records)
 
 
 _BETWEEN: Final = b'},{"data":"'
+
+# From about here pybase64's vector instructions gain more than an object more a record costs.
+_LONG_BASE64: Final = 800
+
+
+def _is_long(body: bytes) -> bool:
+    """Say whether the first record's data is long; the others are taken to be alike."""
+    start = body.find(b'"', body.find(b'"data"') + 6) + 1
+    return body.find(b'"', start) - start >= _LONG_BASE64
 
 
 def _put_body(stream_name: str, stream_id: str | None, parts: list[bytes]) -> bytes:

@@ -151,6 +151,32 @@ class TestGetReply:
         with pytest.raises(msgspec.MsgspecError):
             CODEC.decode_get_reply(b'{"records":[]}')
 
+    @pytest.mark.parametrize("spaced", [False, True])
+    @pytest.mark.parametrize("sizes", [(900, 0, 1), (0, 900), (900, 70_000)])
+    def test_long_records_are_read_like_short_ones(self, sizes, spaced):
+        fields = [
+            {
+                "sequence_number": str(number),
+                "data": b64encode(bytes([number]) * size).decode(),
+                "partition_key": "k\u00e9y" if number else None,
+                "timestamp": 17 + number,
+                "timestamp_type": "LogAppendTime",
+                "partition_id": "shardId-0000000000",
+            }
+            for number, size in enumerate(sizes)
+        ]
+        separators = (", ", ": ") if spaced else (",", ":")
+        body = json.dumps({"next_partition_cursor": "c", "records": fields}, separators=separators)
+        assert CODEC.decode_get_reply(body.encode()) == GetReply.decode(body.encode())
+
+    @pytest.mark.parametrize("spoilt", ["=", "*", "\u00e9", "\n", "AAA"])
+    @pytest.mark.parametrize("length", [4, 4000])
+    def test_data_that_is_no_base64_is_refused_short_or_long(self, length, spoilt):
+        record = {"sequence_number": "1", "data": "A" * length + spoilt}
+        body = json.dumps({"next_partition_cursor": "c", "records": [record]}).encode()
+        with pytest.raises(msgspec.MsgspecError):
+            CODEC.decode_get_reply(body)
+
     def test_the_row_and_the_codec_read_alike(self):
         body = self.VECTOR["body"].encode()
         assert GetReply.decode(body) == CODEC.decode_get_reply(body)
