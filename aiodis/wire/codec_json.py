@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 from pybase64 import b64decode, b64encode
@@ -142,9 +142,10 @@ class JsonCodec:
     def _decode_long(self, body: bytes) -> GetReply:
         """Decode an answer of long records: 0.85 of the time at 1 KB, 1.8 times it at 100 B."""
         reply = self._long_reply.decode(body)
+        records: list[Any] = reply.records  # one takes the place of the other, which gives its room
         try:
-            records = [
-                ReceivedRecord(
+            for index, r in enumerate(records):
+                records[index] = ReceivedRecord(
                     r.sequence_number,
                     b64decode(r.data, None, True),
                     r.partition_key,
@@ -152,8 +153,6 @@ class JsonCodec:
                     r.timestamp_type,
                     r.partition_id,
                 )
-                for r in reply.records
-            ]
         except ValueError as exc:
             raise msgspec.ValidationError(f"data is no base64: {exc}") from exc
         return GetReply(reply.next_partition_cursor, records)
