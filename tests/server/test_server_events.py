@@ -97,6 +97,20 @@ async def test_a_subscription_is_kept_changed_and_removed(tmp_path):
         await call(dis, "PUT", path, {"enable": True}, status=400, code="DIS.4603")
 
 
+async def test_a_subscription_can_still_be_changed_when_its_streams_are_gone(dis):
+    await dis.create()
+    stream_id = (await dis.describe())["stream_id"]
+    fields = {"name": "n", "topic_name": "s", "topic_type": 1, "event_streamids": [stream_id]}
+    await call(dis, "POST", "event-subs", fields)
+    await dis.call("DELETE", "streams/s", status=204)
+    (kept,) = await subscriptions(dis)
+    path = f"event-subs/{kept['id']}"
+    await call(dis, "PUT", path, {"enable": False})
+    assert await subscriptions(dis) == [{**kept, "enable": False}]
+    for named in ({"event_streamids": [stream_id]}, {"topic_name": "s"}):
+        await call(dis, "PUT", path, named, status=400, code="DIS.4301")
+
+
 async def test_the_vendors_own_example_is_understood(dis):
     await dis.create()
     example = {

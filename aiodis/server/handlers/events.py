@@ -75,20 +75,25 @@ class EventHandlers:
         raise Refusal(guesses.NO_SUBSCRIPTION_CODE, subscription_id)
 
     def _save(self, row: SubscriptionRow, request: Message) -> None:
-        """Write the row with what the request names, if that is a subscription that works."""
-        row = replace(row, **request.model_dump(exclude={"subscription_id"}, exclude_none=True))
+        """Write the row with what the request names, if that is there.
+
+        What it does not name is not looked at: a stream of before may be gone since.
+        """
+        named = request.model_dump(exclude={"subscription_id"}, exclude_none=True)
+        row = replace(row, **named)
         others = [
             r for r in self._store.subscriptions() if r.subscription_id != row.subscription_id
         ]
         if any(other.name == row.name for other in others):
             raise Refusal("DIS.4200", f"name: there is a subscription {row.name} already")
-        for type_id in row.event_ids:
+        for type_id in named.get("event_ids", ()):
             if type_id not in EVENT_TYPES:
                 raise Refusal("DIS.4200", f"event_ids: {type_id} is none")
-        for stream_id in row.stream_ids:
+        for stream_id in named.get("stream_ids", ()):
             if self._state.peek(stream_id) is None:
                 raise Refusal("DIS.4301", stream_id)
-        if row.topic_type == 1 and self._state.peek(row.topic_name) is None:
+        is_stream = row.topic_type == 1 and "topic_name" in named
+        if is_stream and self._state.peek(row.topic_name) is None:
             raise Refusal("DIS.4301", row.topic_name)
         self._store.save_subscription(row)
 
