@@ -342,7 +342,12 @@ def paced(
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds of load; 20, or 1 with --quick.")
     ] = None,
+    lingers: Annotated[
+        str,
+        typer.Option("--linger-ms", help="The producer's linger_ms, with commas between several."),
+    ] = "50",
     sample: Annotated[int, typer.Option(min=1, help="Time each so many-th record.")] = 17,
+    wire: WireForm = Wire.JSON,
     loop: EventLoop = Loop.ASYNCIO,
     tls: TLS = True,
     json: Json = None,
@@ -357,16 +362,20 @@ def paced(
     """
     if work is Work.BOTH:
         raise typer.BadParameter("put or get, one at a time", param_hint="--work")
+    waits = _numbers(lingers, "--linger-ms", 0)
+    if work is Work.GET and len(waits) > 1:
+        raise typer.BadParameter("only a put lingers", param_hint="--linger-ms")
     options = Options(
         sizes=_sizes(sizes),
         partitions=partitions,
         rounds=rounds or 1,
         seconds=seconds or (1.0 if quick else 20.0),
+        wire=wire,
         loop=loop,
         tls=tls,
         output=Output(json, plot, against),
     )
-    _run(lambda console: suites.paced(options, work, rate, sample, console))
+    _run(lambda console: suites.paced(options, work, rate, waits, sample, console))
 
 
 @app.command()

@@ -97,6 +97,7 @@ class Job:
     members: int = 0
     """How many processes share `stream`, of which this is `member`; 0 reads the canned backlog."""
     buffer_memory: int = 0
+    linger_ms: int = 50
 
     @classmethod
     def read(cls, line: str) -> Self:

@@ -1,12 +1,14 @@
 """The suites against the canned answerer: who runs on what, and what is made of the results."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from rich.console import Console
 
 from benchmarks.figures import Chart, Measure, Spread
 from benchmarks.harness import Contestant, Result, cost_chart, costs, ratio
+from benchmarks.job import Job
 from benchmarks.processes import BenchmarkError
 from benchmarks.run import Options, Run
 from benchmarks.tables import cost_table, paced_table, ratio_table
@@ -149,18 +151,29 @@ def peers(
     _tell(run, results, console)
 
 
-def paced(options: Options, work: str, rate: int, sample: int, console: Console) -> None:
+def paced(
+    options: Options, work: str, rate: int, lingers: Sequence[int], sample: int, console: Console
+) -> None:
     """Measure the share of a core, and latency, under a load that keeps a timetable."""
-    run = Run("paced", options, console, work=work, rate=rate)
+    run = Run("paced", options, console, work=work, rate=rate, lingers=lingers)
     kind = {"put": "paced", "get": "paced_get"}[work]
+    common: dict[str, Any] = {"rate_limit": "fixed", "rate": rate, "sample": sample}
     results = run.measure(
         [
-            run.contestant(_OURS, kind, size, rate_limit="fixed", rate=rate, sample=sample)
+            _lingering(run.contestant(_OURS, kind, size, linger_ms=linger, **common))
             for size in options.sizes
+            for linger in lingers
         ]
     )
     console.print(paced_table(results))
     run.finish(results, measures=_paced_measures(results))
+
+
+def _lingering(contestant: Contestant) -> Contestant:
+    linger = contestant.job.linger_ms
+    if linger == Job.linger_ms:
+        return contestant
+    return replace(contestant, case=f"{contestant.case}_linger_{linger}")
 
 
 def _paced_measures(results: Sequence[Result]) -> dict[str, Measure]:

@@ -74,6 +74,7 @@ def producer_settings(job: Job) -> dict[str, Any]:
         "wire_format": job.wire,
         "compression": job.compression,
         "ordering": job.ordering,
+        "linger_ms": job.linger_ms,
     }
 
 
