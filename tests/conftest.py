@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # A script of answers, and `benchmarks`, are importable from wherever a test lies.
@@ -23,3 +24,13 @@ asyncio.set_event_loop(None)
 settings.register_profile("suite", derandomize=True)
 settings.register_profile("search", derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let virtual time move at once, unless a test says otherwise."""
+    from virtual_time import AT_ONCE
+
+    for item in items:
+        marks = list(item.iter_markers("looptime"))
+        if marks and not any(mark.kwargs.keys() & AT_ONCE.keys() for mark in marks):
+            item.add_marker(pytest.mark.looptime(**AT_ONCE))

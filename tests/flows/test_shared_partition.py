@@ -79,7 +79,7 @@ async def share(starts_s: Iterable[float], size: int, until_s: Iterable[float]) 
     return periods
 
 
-@pytest.mark.looptime(start=0, noop_cycles=10)
+@pytest.mark.looptime(start=0)
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("bound", BOUND_BY)
 async def test_two_producers_share_a_partition(bound, seed):
@@ -92,7 +92,7 @@ async def test_two_producers_share_a_partition(bound, seed):
         assert period.throttled < 0.05
 
 
-@pytest.mark.looptime(start=0, noop_cycles=10)
+@pytest.mark.looptime(start=0)
 @pytest.mark.parametrize(("count", "most_throttled"), [(3, 0.05), (5, 0.05)])
 async def test_more_producers_share_a_partition_too(count, most_throttled):
     random.seed(count)
@@ -104,7 +104,7 @@ async def test_more_producers_share_a_partition_too(count, most_throttled):
         assert period.throttled < most_throttled
 
 
-@pytest.mark.looptime(start=0, noop_cycles=10)
+@pytest.mark.looptime(start=0)
 async def test_one_that_joins_a_minute_later_has_its_part_within_a_minute():
     random.seed(6)
     alone, joined, shared = await share([0, 60], BOUND_BY["bytes"], [60, 90, 120])
@@ -116,7 +116,7 @@ async def test_one_that_joins_a_minute_later_has_its_part_within_a_minute():
     assert shared.throttled < 0.05
 
 
-@pytest.mark.looptime(start=0, noop_cycles=10)
+@pytest.mark.looptime(start=0)
 async def test_one_that_is_left_alone_has_all_of_it_within_a_minute():
     random.seed(7)
     service = ScriptedService(partitions=1, limited=True)

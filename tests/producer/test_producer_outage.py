@@ -23,7 +23,7 @@ from aiodis.record import RecordMetadata
 from aiodis.transport.exchange import Exchange
 from aiodis.transport.session import Answer
 
-pytestmark = pytest.mark.looptime(start=0, noop_cycles=10)
+pytestmark = pytest.mark.looptime(start=0)
 
 HOUR_S = 3600
 TIMEOUT_S = 120

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from math import inf
 
-import looptime
+import virtual_time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted_service import ScriptedService, refusal
@@ -253,5 +253,4 @@ works = st.lists(
 def test_partitions_that_move_have_one_owner_and_lose_nothing(
     script, works, concurrency, handoff_ms
 ):
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
-        runner.run(Group(works, concurrency, handoff_ms).play(script))
+    virtual_time.run(Group(works, concurrency, handoff_ms).play(script))

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections import defaultdict
 
-import looptime
+import virtual_time
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scripted_service import ScriptedService, Stored, refusal
@@ -464,18 +464,13 @@ class Keyed(Handling):
             done.add(number)
 
 
-def in_virtual_time(work) -> None:
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
-        runner.run(work)
-
-
 few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @few
 @given(shape=shapes, script=scripts(reading))
 def test_reading_skips_nothing_and_repeats_nothing(shape, script):
-    in_virtual_time(Reading(shape).play(script))
+    virtual_time.run(Reading(shape).play(script))
 
 
 works = st.lists(
@@ -489,7 +484,7 @@ concurrencies = st.sampled_from([1, 2, 16])
 @few
 @given(shape=shapes, concurrency=concurrencies, works=works, script=scripts(handling))
 def test_handling_finishes_each_record_once_and_in_order(shape, concurrency, works, script):
-    in_virtual_time(Handling(shape, concurrency, works).play(script))
+    virtual_time.run(Handling(shape, concurrency, works).play(script))
 
 
 # A later batch is all done when a record of the one before fails.
@@ -519,4 +514,4 @@ DONE_BEHIND_A_FAILURE = {
 def test_handling_by_key_finishes_each_record_once_and_a_key_in_order(
     shape, concurrency, works, script
 ):
-    in_virtual_time(Keyed(shape, concurrency, works).play(script))
+    virtual_time.run(Keyed(shape, concurrency, works).play(script))

@@ -5,7 +5,7 @@ The members keep their places against the embedded DIS's engine, on virtual time
 
 import asyncio
 
-import looptime
+import virtual_time
 from engine_service import EngineService
 from group_member import Member
 from hypothesis import HealthCheck, example, given, settings
@@ -112,5 +112,4 @@ async def play(script) -> None:
 @example(script=[("outage", "a", "refused"), ("wait", 70), ("mend", "a"), ("wait", 7)])
 @given(script=st.lists(steps, min_size=3, max_size=12))
 def test_no_partition_is_held_by_two_members_and_in_the_end_each_by_one(script):
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
-        runner.run(play(script))
+    virtual_time.run(play(script))

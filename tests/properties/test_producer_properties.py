@@ -3,8 +3,8 @@
 import asyncio
 from collections import Counter
 
-import looptime
 import pytest
+import virtual_time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted_service import ScriptedService, refusal
@@ -220,6 +220,5 @@ class Run:
 @given(plan=st.lists(faults, min_size=3, max_size=40), script=st.lists(steps, max_size=40))
 def test_every_accepted_record_has_one_outcome_and_order_holds(ordering, on_failure, plan, script):
     run = Run(ordering, on_failure, plan, script)
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
-        runner.run(run.play())
+    virtual_time.run(run.play())
     run.check()
