@@ -1,27 +1,20 @@
 """A server in this process on a thread of its own, and the command run against it."""
 
-import asyncio
-import threading
-
 import pytest
 from commands import Command
 
 from aiodis.server import LocalDIS
+from aiodis.testing.server_thread import ServerThread
 
 
 @pytest.fixture(scope="module")
 def server():
     """An embedded DIS over a socket, without limits; commands and it do not share a loop."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
     local = LocalDIS(limits=False)
-    asyncio.run_coroutine_threadsafe(local.start(), loop).result(20)
-    yield local
-    asyncio.run_coroutine_threadsafe(local.stop(), loop).result(20)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with ServerThread() as thread:
+        thread.run(local.start())
+        yield local
+        thread.run(local.stop())
 
 
 @pytest.fixture

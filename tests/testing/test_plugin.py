@@ -280,6 +280,16 @@ def test_the_mark_gives_a_test_what_it_asks_for(run):
             dis.clock.advance(hours=1)
             assert dis.clock.now_ms() - before == 3_600_000
 
+        @pytest.mark.dis(clock="auto")
+        async def test_a_clock_that_goes_by_itself(dis):
+            before = dis.clock.now_ms()
+            async with dis.client(retry_backoff_ms=3_600_000, retry_backoff_max_ms=3_600_000,
+                                  call_timeout_ms=36_000_000) as client:
+                dis.faults.push("streams.list", error="DIS.5000", times=3)
+                await client.streams.list()
+            dis.faults.assert_exhausted()
+            assert dis.clock.now_ms() > before + 60_000
+
         @pytest.mark.dis(limits="strict", quotas={"common_partition": 1})
         async def test_quotas(dis):
             with pytest.raises(Exception, match="DIS.4308"):
@@ -298,7 +308,7 @@ def test_the_mark_gives_a_test_what_it_asks_for(run):
                 dis.clock.advance(hours=1)
         """,
         "--asyncio-mode=auto",
-        passed=7,
+        passed=8,
     )
 
 
