@@ -13,6 +13,7 @@ import typer
 from aiodis.clock import CLOCKS, ClockKind
 from aiodis.errors import ConfigError, DISError
 from aiodis.server import EdgeLimits, LocalDIS, Transitions
+from aiodis.server.durability import Fsync
 from aiodis.server.local import (
     DEFAULT_ACCESS_KEY,
     DEFAULT_PROJECT_ID,
@@ -68,6 +69,9 @@ def serve(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Let --host be reachable by other machines.")
     ] = False,
+    fsync: Annotated[
+        Fsync, typer.Option(help="When what is acknowledged comes to the disk.")
+    ] = "never",
     max_connections: Annotated[
         int, typer.Option(min=1, help="Connections at once; the excess is turned away.")
     ] = EdgeLimits.max_connections,
@@ -91,8 +95,8 @@ def serve(
     """Run an embedded DIS until SIGTERM or Ctrl-C.
 
     Prints `aiodis: listening on http://HOST:PORT` (or https) when it is ready. What it
-    acknowledged survives `kill -9`. Without keys of your own it accepts a
-    built-in pair that everyone knows.
+    acknowledged survives `kill -9`, and with `--fsync always` a loss of power. Without keys
+    of your own it accepts a built-in pair that everyone knows.
     """
     try:
         server = LocalDIS(
@@ -110,6 +114,7 @@ def serve(
             allow_remote=allow_remote,
             admin=admin,
             accounts=accounts,
+            fsync=fsync,
             edge=EdgeLimits(max_connections=max_connections),
             tls=tls,
             tls_cert=tls_cert,

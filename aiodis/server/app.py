@@ -9,6 +9,7 @@ else a body may be, protobuf and compressed, is in `wire_forms`.
 import asyncio
 import logging
 import os
+import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
@@ -28,6 +29,7 @@ from aiodis.api.records import GetRecords
 from aiodis.clock import Clock
 from aiodis.server import guesses
 from aiodis.server.accounts import Caller
+from aiodis.server.durability import Durability
 from aiodis.server.edge import MAX_BODY_BYTES, Bodies
 from aiodis.server.engine import Engine
 from aiodis.server.fault_actor import FaultActor
@@ -71,8 +73,9 @@ class Front:
         faults: Faults,
         requests: Requests,
         bodies: Bodies,
+        durability: Durability,
     ) -> None:
-        self._bodies = bodies
+        self._bodies, self._durability = bodies, durability
         self._projects, self._gate, self._identity, self._clock = projects, gate, identity, clock
         self._faults, self._actor = faults, FaultActor(clock)
         self._requests = requests
@@ -149,14 +152,25 @@ class Front:
                     )
                     if isinstance(plan.ending, Frozen) and isinstance(asked, GetRecords):
                         carry_out = partial(_stand_still, asked, codec)
-                    return await self._actor.answer(request, plan, carry_out)
-                return _carry_out(engine, operation, asked, codec, now_ms, began, seen)
+                    response = await self._actor.answer(request, plan, carry_out)
+                else:
+                    response = _carry_out(engine, operation, asked, codec, now_ms, began, seen)
+                await self._bring_to_disk(engine, operation, asked)
+                return response
             finally:
                 if seen.stream is None:
                     target = engine.target(asked)
                     seen.stream, seen.partitions = target.stream_name, tuple(target.partitions)
 
         return handle
+
+    async def _bring_to_disk(
+        self, engine: Engine, operation: _AnyOperation, asked: Message | PutBody
+    ) -> None:
+        """Let an answer wait for the disk, if it is to."""
+        if self._durability.is_awaited:
+            for store in engine.stores_of(operation, asked):
+                await self._durability.bring(store)
 
     def _carry_out_or_refuse(
         self,
@@ -294,6 +308,12 @@ class Front:
             response = _http_refusal(exc)
         except (ConnectionError, web.RequestPayloadError):
             response = _response(400, Refusal("DIS.4300", "the body did not arrive whole").encode())
+        except (OSError, sqlite3.OperationalError) as exc:  # as of a full disk
+            reason = getattr(exc, "strerror", None) or str(exc)
+            logger.error(  # noqa: TRY400 - the disk is to be looked at, not the code
+                "%s %s [request %s]: %s", request.method, request.path, request_id, exc
+            )
+            response = _response(500, Refusal("DIS.5000", reason).encode())
         except Exception:
             logger.exception("%s %s [request %s]", request.method, request.path, request_id)
             response = _response(500, Refusal("DIS.5000").encode())

@@ -39,6 +39,7 @@ from aiodis.server.state import State, subfolders
 from aiodis.server.storage import holds_records
 from aiodis.server.storage.catalog import Catalog
 from aiodis.server.storage.policies import PolicyTable
+from aiodis.server.storage.store import Store
 from aiodis.server.target import target_of
 from aiodis.server.transitions import Transitions
 from aiodis.wire.codec import PutBody
@@ -200,6 +201,19 @@ class Engine:
             Refusal: there is no such stream.
         """
         self._state.purge(self._state.find(name_or_id, now_ms))
+
+    def stores_of(self, operation: Operation[..., Any], request: Message | PutBody) -> list[Store]:
+        """Tell what a request that was just carried out may have written to, as files."""
+        if isinstance(request, PutBody):
+            stream = self._state.peek(request.stream_name) or self._state.peek(request.stream_id)
+            return [] if stream is None else [stream.log]
+        if operation.name == "records.get" or not self._state.catalog.is_dirty:
+            return []
+        return [self._state.catalog]
+
+    def stores(self) -> list[Store]:
+        """Give all that is kept in files: the catalog first, then each stream's log."""
+        return [self._state.catalog, *(stream.log for stream in self._state.streams())]
 
     def target(self, request: Message | PutBody) -> Target:
         """Tell which stream and partitions a request is for."""

@@ -32,6 +32,7 @@ from aiodis.server.accounts import (
 from aiodis.server.admin import Admin, AdminFront
 from aiodis.server.app import Front
 from aiodis.server.dump.buckets import Buckets, FolderBuckets, MemoryBuckets
+from aiodis.server.durability import Durability, Fsync, check_fsync
 from aiodis.server.edge import Bodies, EdgeLimits
 from aiodis.server.engine import Engine
 from aiodis.server.faults import Faults
@@ -101,8 +102,11 @@ class LocalDIS:
     scaling; `quotas` sets other quotas than the service's for each account
     (`{"common_partition": 200}`, `AccountQuotas`); `transitions` says how long a stream is
     CREATING and a scaling under way. `anonymous=True` asks nobody for credentials. All
-    time is the `clock`'s: with a `ManualClock` or an `AutoClock`, hours pass at once. Records
-    that were acknowledged survive the end of the process, not a loss of power.
+    time is the `clock`'s: with a `ManualClock` or an `AutoClock`, hours pass at once.
+
+    What was acknowledged survives the end of the process. `fsync` says whether it survives
+    a loss of power as well: `"always"`, as an answer waits for the disk; `"interval"`, but
+    for the last second's; `"never"`, as far as the system had written it by itself.
 
     `tls=True` serves https with a certificate of an authority that is made for the data
     folder; `ca_file` is what clients need to trust it. With `tls_cert`, a PEM file, and
@@ -133,6 +137,7 @@ class LocalDIS:
         keep_requests: int = 1000,
         edge: EdgeLimits | None = None,
         admin: AdminAccess = "local",
+        fsync: Fsync = "never",
     ) -> None:
         if not (allow_remote or is_loopback(host)):
             raise ConfigError(
@@ -141,6 +146,7 @@ class LocalDIS:
         if tls_key is not None and tls_cert is None:
             raise ConfigError("a tls_key needs its tls_cert")
         check_project_id(project_id)
+        check_fsync(fsync)
         if accounts is None:
             found = Accounts.of_one(AccessKey(access_key, secret_key), project_id)
         elif (access_key, secret_key) != (DEFAULT_ACCESS_KEY, DEFAULT_SECRET_KEY):
@@ -170,7 +176,7 @@ class LocalDIS:
         self._identity = Identity(found, self.region)
         self._gate = Gate(found, self._identity, region=region, anonymous=anonymous)
         self._quotas, self._transitions = AccountQuotas.of(quotas or {}), transitions
-        self._edge = edge or EdgeLimits()
+        self._edge, self._fsync = edge or EdgeLimits(), fsync
         self._bodies = Bodies(self._edge)
         self._listener: Listener | None = None
         self._changing = asyncio.Lock()
@@ -358,9 +364,11 @@ class LocalDIS:
             if self._running is None:
                 async with AsyncExitStack() as stack:
                     projects = self._open(stack)
+                    durability = self._make_durability(projects)
+                    await stack.enter_async_context(durability)
                     await stack.enter_async_context(Keeper(projects.agenda, self.clock))
                     context = self._secure(stack)
-                    self._address = await self._listen(stack, projects, context)
+                    self._address = await self._listen(stack, projects, durability, context)
                     self._served = LoopThread(), projects
                     self.recovery = projects.recovery
                     self._running = stack.pop_all()
@@ -462,6 +470,9 @@ class LocalDIS:
         stack.callback(projects.close)
         return projects
 
+    def _make_durability(self, projects: Projects) -> Durability:
+        return Durability(self._fsync, projects.stores)
+
     def _secure(self, stack: AsyncExitStack) -> ssl.SSLContext | None:
         if not self._has_tls:
             return None
@@ -480,7 +491,11 @@ class LocalDIS:
         self.ca_file = None
 
     async def _listen(
-        self, stack: AsyncExitStack, projects: Projects, context: ssl.SSLContext | None
+        self,
+        stack: AsyncExitStack,
+        projects: Projects,
+        durability: Durability,
+        context: ssl.SSLContext | None,
     ) -> tuple[str, int]:
         front = Front(
             projects,
@@ -490,6 +505,7 @@ class LocalDIS:
             self.faults,
             self.requests,
             self._bodies,
+            durability,
         )
         app = front.make_app()
         if self._admin_access != "off":

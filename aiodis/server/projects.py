@@ -25,6 +25,7 @@ from aiodis.server.faults import Faults
 from aiodis.server.overview import Overview
 from aiodis.server.quotas import AccountQuotas
 from aiodis.server.refusal import Refusal
+from aiodis.server.storage.store import Store
 from aiodis.server.transitions import Transitions
 from aiodis.wire.codec import PutBody
 from aiodis.wire.cursor import decode_cursor
@@ -138,6 +139,10 @@ class Projects:
         with ExitStack() as stack:
             for engine in self._engines.values():
                 stack.callback(engine.close)
+
+    def stores(self) -> list[Store]:
+        """Give all that is kept in files."""
+        return [store for engine in self._engines.values() for store in engine.stores()]
 
     @property
     def recovery(self) -> tuple[str, ...]:

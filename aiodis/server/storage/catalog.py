@@ -3,18 +3,20 @@
 The catalog says what exists; the logs say which sequences are taken. A change is
 one transaction. With WAL and `synchronous=NORMAL` a change is with the operating
 system before its answer goes out, so it survives the end of the process
-(`kill -9`). A loss of power may cost the last changes, never the catalog.
+(`kill -9`). A loss of power may cost the last changes, never the catalog, unless a
+`sync` came between.
 """
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from aiodis.errors import DISError
+from aiodis.server.storage.segment import sync_file
 
 __all__ = [
     "AppRow",
@@ -130,8 +132,11 @@ class CheckpointRow(NamedTuple):
 class Catalog:
     """The one connection to the catalog's database. Each method is one transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path | None = None) -> None:
         self._db = connection
+        self._write_ahead = None if path is None else path.with_name(f"{path.name}-wal")
+        self._synced_changes = 0
+        self._sync_failure: OSError | None = None
 
     @classmethod
     def open(cls, path: Path | None, *, may_begin: bool = True) -> "Catalog":
@@ -150,12 +155,43 @@ class Catalog:
         except (sqlite3.DatabaseError, CatalogDamagedError) as exc:
             db.close()
             raise CatalogDamagedError(f"the catalog {path} cannot be used: {exc}") from exc
-        return cls(db)
+        return cls(db, path)
 
     @property
     def connection(self) -> sqlite3.Connection:
         """The database, for modules that keep tables of their own in it."""
         return self._db
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether rows were changed that no `sync` has brought to the disk."""
+        return self._write_ahead is not None and self._db.total_changes != self._synced_changes
+
+    def sync(self) -> None:
+        """Bring every change before the call to the disk. May run in another thread.
+
+        That is what `synchronous=FULL` does, but in the thread of the caller, and once
+        for many changes: they are in the write-ahead log, or in the database already,
+        which SQLite syncs itself.
+
+        Raises:
+            OSError: it failed, and so does each `sync` after it: what is lost is not known.
+        """
+        if (failure := self._sync_failure) is not None:
+            raise OSError(failure.errno, f"an earlier sync failed: {failure.strerror}")
+        if self._write_ahead is None:
+            return
+        # Closed meanwhile, or there is no log of changes: SQLite has synced the database.
+        with suppress(sqlite3.ProgrammingError, FileNotFoundError):
+            changes = self._db.total_changes
+            try:
+                sync_file(self._write_ahead)
+            except FileNotFoundError:
+                raise
+            except OSError as exc:
+                self._sync_failure = exc
+                raise
+            self._synced_changes = changes
 
     def close(self) -> None:
         """Close the database. Repeating it does nothing."""

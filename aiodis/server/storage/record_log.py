@@ -78,6 +78,7 @@ class RecordLog:
         self._segments: dict[int, Segment] = {}  # by serial, oldest first; the last is active
         self._awake: deque[Segment] = deque()  # sealed ones with a file descriptor
         self._folder_dirty = False
+        self._sync_failure: OSError | None = None
         self._closed = False
 
     @classmethod
@@ -156,6 +157,11 @@ class RecordLog:
         """The size of all segments."""
         return sum(segment.size for segment in self._segments.values())
 
+    @property
+    def is_dirty(self) -> bool:
+        """Whether something was appended that no `sync` has brought to the disk."""
+        return self._folder_dirty or any(segment.dirty for segment in self._segments.values())
+
     def append(self, blocks: Sequence[PutBlock], now_ms: int) -> None:
         """Store blocks in one frame: all, or none when it raises.
 
@@ -164,9 +170,10 @@ class RecordLog:
 
         Raises:
             ValueError: a block does not begin at its partition's `next_sequence`.
-            OSError: they could not be written, as on a full disk.
+            OSError: they could not be written, as on a full disk; or a `sync` has failed.
         """
         self._check_open()
+        self._check_synced()
         if not blocks:
             return
         time_ms = max(now_ms, self._index.last_ms)
@@ -250,12 +257,24 @@ class RecordLog:
     def sync(self) -> None:
         """Bring everything appended before the call to the disk.
 
-        May run in another thread, beside any other call but `close`.
+        May run in another thread, beside any other call. Nothing is left to do once
+        the log is closed.
+
+        Raises:
+            OSError: it failed. The system may have dropped what it could not write, and
+                would not say so again: this log takes no more records, and its next start
+                tells what is left.
         """
-        for segment in list(self._segments.values()):
-            if segment.dirty:
-                segment.sync()
-        self._sync_folder()
+        self._check_synced()
+        try:
+            for segment in list(self._segments.values()):
+                if segment.dirty:
+                    segment.sync()
+            self._sync_folder()
+        except OSError as exc:
+            if not self._closed:  # else the stream was removed meanwhile
+                self._sync_failure = exc
+                raise
 
     def close(self) -> None:
         """Give all files back. Repeating it does nothing. It does not `sync`."""
@@ -281,10 +300,17 @@ class RecordLog:
         if active.newest_ms is None or active.size + length <= self._segment_bytes:
             return active
         if self._sync_rolls:
-            active.sync()
+            self._sync_segment(active)
         begun = self._begin_segment(active.serial + 1, sync=self._sync_rolls)
         self._note_awake(active)
         return begun
+
+    def _sync_segment(self, segment: Segment) -> None:
+        try:
+            segment.sync()
+        except OSError as exc:
+            self._sync_failure = exc
+            raise
 
     def _begin_segment(self, serial: int, *, sync: bool) -> Segment:
         segment = self._make_segment(serial)
@@ -360,6 +386,10 @@ class RecordLog:
         self._awake.append(segment)
         if len(self._awake) > _OPEN_SEALED:
             self._awake.popleft().rest()
+
+    def _check_synced(self) -> None:
+        if (failure := self._sync_failure) is not None:
+            raise OSError(failure.errno, f"an earlier sync failed: {failure.strerror}")
 
     def _check_open(self) -> None:
         if self._closed:

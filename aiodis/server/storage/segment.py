@@ -25,6 +25,7 @@ __all__ = [
     "Segment",
     "find_segments",
     "has_segments",
+    "sync_file",
     "sync_folder",
 ]
 
@@ -130,7 +131,7 @@ class FileSegment:
         # mark goes first: what is appended during the call must set it again.
         self.dirty = False
         try:
-            _sync_path(self.path)
+            sync_file(self.path)
         except FileNotFoundError:  # removed meanwhile
             return
         except OSError:
@@ -224,10 +225,11 @@ def has_segments(folder: Path, *, least_bytes: int) -> bool:
 
 def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk."""
-    _sync_path(folder)
+    sync_file(folder)
 
 
-def _sync_path(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Bring the content of a file to the disk, all that any process has written to it."""
     fd = os.open(path, os.O_RDONLY)
     try:
         _sync(fd)
