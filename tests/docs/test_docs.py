@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from warm_interpreter import WarmInterpreter
 
 import aiodis
 import aiodis.api.destinations
@@ -89,24 +90,38 @@ def _params(language: str) -> list[object]:
     return [pytest.param(block, id=block.name) for block in _blocks(language)]
 
 
+_STRICT = ["-X", "dev", "-W", "error"]
+
+
+def _env() -> dict[str, str]:
+    """The user's settings must not reach a program, nor may it need any."""
+    mine = ("AIODIS_", "HUAWEICLOUD_", "PYTHONWARNINGS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(mine)}
+
+
+@pytest.fixture(scope="module")
+def interpreter():
+    with WarmInterpreter(_STRICT, _env(), ["aiodis", "aiodis.server"]) as interpreter:
+        yield interpreter
+
+
 @pytest.mark.parametrize("block", _params("python"))
-def test_a_program_in_the_docs_runs_without_a_warning(block, tmp_path):
+def test_a_program_in_the_docs_runs_without_a_warning(block, tmp_path, interpreter):
     title = re.match(r"# (test_\w+\.py)\n", block.code)
     program = tmp_path / (title[1] if title else "program.py")
     program.write_text(block.code, encoding="utf-8")
-    runner = [*_PYTEST, *_ASYNCIO] if title else []
-    # The user's settings must not reach it, nor may it need any.
-    mine = ("AIODIS_", "HUAWEICLOUD_", "PYTHONWARNINGS")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", *runner, str(program)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=tmp_path,
-        env=env,
-    )
+    if title:
+        done = subprocess.run(
+            [sys.executable, *_STRICT, *_PYTEST, *_ASYNCIO, str(program)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=tmp_path,
+            env=_env(),
+        )
+    else:
+        done = interpreter.run(program)
     assert done.returncode == 0, f"{block.name}\n{done.stdout}\n{done.stderr}"
     assert "Warning" not in done.stderr, f"{block.name}\n{done.stderr}"
 
