@@ -499,14 +499,15 @@ class AutoClock(ManualClock):
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Let a loop that still waits go on, where the one that drove ends."""
+        """Let another loop that waits go on, where the one that drove ends."""
+        here = asyncio.get_running_loop()
         with self._lock:
-            timer = self._next()
             if self._driver is asyncio.current_task():
                 self._driver = None
-        if timer is not None:
-            with contextlib.suppress(RuntimeError):  # that loop is closed as well
-                timer.loop.call_soon_threadsafe(self._drive_on)
+            waiting = {timer.loop for timer in self._timers if not timer.is_cancelled}
+        for loop in waiting - {here}:
+            with contextlib.suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(self._drive_on)
 
 
 SYSTEM_CLOCK: Final = SystemClock()
