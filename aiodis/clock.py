@@ -111,8 +111,8 @@ class Clock(Protocol):
     def when_moved(self, listener: Callable[[], None], /) -> Callable[[], None]:
         """Call `listener` each time the clock was moved; the result takes that back."""
 
-    def sending(self) -> AbstractContextManager[object]:
-        """Count a client's request as in flight meanwhile."""
+    def sending(self, seconds: float, /) -> AbstractAsyncContextManager[object]:
+        """Count a client's request as in flight meanwhile; a TimeoutError when it takes longer."""
 
     def serving(self) -> AbstractContextManager[object]:
         """Count a request at the server as in flight meanwhile."""
@@ -133,6 +133,7 @@ class SystemClock:
     sleep = staticmethod(asyncio.sleep)
     timeout = staticmethod(asyncio.timeout)
     timeout_at = staticmethod(asyncio.timeout_at)
+    sending = staticmethod(asyncio.timeout)
 
     @staticmethod
     def now() -> float:
@@ -182,10 +183,6 @@ class SystemClock:
     def when_moved(self, listener: Callable[[], None], /) -> Callable[[], None]:  # noqa: ARG002
         """Do nothing: nobody moves this clock."""
         return lambda: None
-
-    def sending(self) -> AbstractContextManager[object]:
-        """Count nothing."""
-        return _NOTHING
 
     def serving(self) -> AbstractContextManager[object]:
         """Count nothing."""
@@ -357,9 +354,30 @@ class ManualClock:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def sending(self) -> AbstractContextManager[object]:
-        """Count a client's request as in flight meanwhile."""
-        return self._counted("sent")
+    @contextlib.asynccontextmanager
+    async def sending(self, seconds: float, /) -> AsyncIterator[object]:
+        """Count a client's request as in flight meanwhile; a TimeoutError when it takes longer.
+
+        What is under way when hours pass at once is not given up for that: only what the
+        server holds up by the clock, or does not answer.
+        """
+        is_open = True
+
+        def give_up() -> None:
+            if is_open:
+                if self._flights.are_on:
+                    self._flights.landing().add_done_callback(lambda _: give_up())
+                else:
+                    block.reschedule(-inf)
+
+        with self._counted("sent"):
+            async with asyncio.timeout(None) as block:
+                timer = self.call_later(seconds, give_up)
+                try:
+                    yield block
+                finally:
+                    is_open = False
+                    timer.cancel()
 
     def serving(self) -> AbstractContextManager[object]:
         """Count a request at the server as in flight meanwhile."""
@@ -614,13 +632,16 @@ class _Flights:
 
     async def landed(self) -> None:
         """Wait until nothing is in flight."""
-        while True:
-            with self._lock:
-                if not self.are_on:
-                    return
-                waiter = asyncio.get_running_loop().create_future()
-                self._waiters.append(waiter)
-            await waiter
+        while self.are_on:
+            await self.landing()
+
+    def landing(self) -> asyncio.Future[None]:
+        """Give what is done as soon as nothing is in flight."""
+        waiter = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._waiters.append(waiter)
+            self._tell()
+        return waiter
 
     def _tell(self) -> None:
         if self._waiters and not self.are_on:

@@ -15,12 +15,7 @@ from aiodis.transport.clocked import ClockedSession
 from aiodis.transport.exchange import Exchange
 from aiodis.transport.session import Answer
 
-
-@pytest.fixture(autouse=True)
-async def in_time():
-    """Let nothing wait for ever for a clock that nobody moves."""
-    async with asyncio.timeout(20):
-        yield
+pytestmark = pytest.mark.timeout(30)  # a wait for a clock that nobody moves has no end
 
 
 def noting(clock):
@@ -189,7 +184,7 @@ async def test_running_waits_for_what_is_in_flight_before_it_goes_on():
 
     async def call():
         await clock.sleep(1)
-        with clock.sending():
+        async with clock.sending(100):
             await asyncio.sleep(0.02)  # the network's time
         note("answered")
         await clock.sleep(1)
@@ -212,7 +207,7 @@ async def test_a_request_that_the_server_holds_up_by_the_clock_is_not_waited_for
     async def call():
         if not of_ours:
             return await serve()
-        with clock.sending():
+        async with clock.sending(100):
             return await serve()
 
     calling = asyncio.create_task(call())
@@ -232,7 +227,7 @@ async def test_a_new_request_is_waited_for_beside_one_that_its_client_gave_up():
 
     hanging = asyncio.create_task(serve_what_hangs())
     await asyncio.sleep(0)
-    with clock.sending():  # on its way, and not served yet
+    async with clock.sending(100):  # on its way, and not served yet
         settling = asyncio.create_task(clock.settle())
         await asyncio.sleep(0.02)
         assert not settling.done()
@@ -385,12 +380,19 @@ async def test_a_limiter_paces_by_the_clock():
     assert clock.now() == pytest.approx((50 * 100 - 250) / 1000, abs=0.1)
 
 
-class HangingSession:
+class HeldUp:
+    """A session to a server that holds a request up by the clock, once it has come."""
+
+    def __init__(self, clock):
+        self.clock, self.has_come = clock, asyncio.Event()
+
     async def open(self):
         pass
 
     async def send(self, *_, **__):
-        await asyncio.Event().wait()
+        await self.has_come.wait()
+        with self.clock.serving(), self.clock.pausing(lambda: True):
+            await asyncio.Event().wait()
 
     async def close(self):
         pass
@@ -398,17 +400,30 @@ class HangingSession:
 
 async def test_a_request_is_given_up_by_the_clock_and_may_have_been_carried_out():
     clock = ManualClock()
-    session = ClockedSession(HangingSession(), clock)
-    sending = session.send("GET", "http://h/", headers={}, body=None, timeout_s=30)
+    server = HeldUp(clock)
+    sending = ClockedSession(server, clock).send("GET", "/", headers={}, body=None, timeout_s=30)
     sending = asyncio.create_task(sending)
-    await asyncio.sleep(0)
-    clock.advance(seconds=29)
-    await asyncio.sleep(0.01)
+    server.has_come.set()
+    await clock.run_for(seconds=29)
     assert not sending.done()
     clock.advance(seconds=1)
     with pytest.raises(RequestTimeoutError, match="30 s") as caught:
         await sending
     assert caught.value.ambiguous
+
+
+async def test_a_request_under_way_is_not_given_up_because_an_hour_passed_at_once():
+    clock = ManualClock()
+    server = HeldUp(clock)
+    sending = ClockedSession(server, clock).send("GET", "/", headers={}, body=None, timeout_s=30)
+    sending = asyncio.create_task(sending)
+    await asyncio.sleep(0)
+    clock.advance(hours=1)
+    await asyncio.sleep(0.01)
+    assert not sending.done()
+    server.has_come.set()
+    with pytest.raises(RequestTimeoutError):  # now that the server holds it up
+        await sending
 
 
 class SigningTimes:

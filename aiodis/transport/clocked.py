@@ -33,18 +33,17 @@ class ClockedSession:
         timeout_s: float,
     ) -> Answer:
         """Send one request; see `Session.send`."""
-        with self._clock.sending():
-            try:
-                async with self._clock.timeout(timeout_s):
-                    return await self._session.send(
-                        method, url, headers=headers, body=body, timeout_s=timeout_s
-                    )
-            except RequestTimeoutError:
-                raise  # the session's own, which knows more
-            except TimeoutError:
-                raise RequestTimeoutError(
-                    f"no complete answer within {timeout_s:g} s", ambiguous=True
-                ) from None
+        try:
+            async with self._clock.sending(timeout_s):
+                return await self._session.send(
+                    method, url, headers=headers, body=body, timeout_s=timeout_s
+                )
+        except RequestTimeoutError:
+            raise  # the session's own, which knows more
+        except TimeoutError:
+            raise RequestTimeoutError(
+                f"no complete answer within {timeout_s:g} s", ambiguous=True
+            ) from None
 
     async def close(self) -> None:
         """Close all connections; closing twice is closing once."""
