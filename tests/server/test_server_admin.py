@@ -466,6 +466,8 @@ async def test_the_page_shows_what_is_inside_and_loads_nothing(door):
         "checkpoint_type": "LAST_READ",
     }
     await dis.call("POST", "checkpoints", commit, status=201)
+    join = {"groupId": "bill", "clientId": "member-1", "interestedStream": ["orders"]}
+    await dis.call("POST", "apps/bill/consumers/", join)
     dis.server.faults.rule(PUT, error="DIS.4303")
     await dis.call("GET", "/<script>alert(1)</script>", status=404)
     async with dis.session.get("/_aiodis/") as response:
@@ -475,6 +477,7 @@ async def test_the_page_shows_what_is_inside_and_loads_nothing(door):
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     for part in ("orders", "shardId-0000000000", "bill", "error DIS.4303", "checkpoints.commit"):
         assert part in text
+    assert "member-1" in text
     assert "<script" not in text
     assert "&lt;script&gt;" in text
     assert "http://" not in text.replace(dis.server.endpoint, "")

@@ -79,7 +79,7 @@ class RecordHandlers:
         stream.expire(now_ms)
         put = _Put(stream, request.records, sizes, now_ms)
         groups = put.route()
-        partitions = tuple(groups)
+        partitions = tuple(sorted(groups))
         if self._state.faults.partials:
             groups = put.fail(groups, self._state.faults)
         blocks = [
