@@ -16,6 +16,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from aiodis.clock import Clock
 from aiodis.server.edge import MAX_LINE_BYTES, EdgeLimits
 from aiodis.server.refusal import Refusal
 
@@ -36,9 +37,14 @@ class Listener:
     """
 
     def __init__(
-        self, server: web.Server, limits: EdgeLimits, context: ssl.SSLContext | None
+        self,
+        server: web.Server,
+        limits: EdgeLimits,
+        context: ssl.SSLContext | None,
+        clock: Clock,
     ) -> None:
         self._server, self._limits, self._context = server, limits, context
+        self._clock = clock
         self._sockets: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._interruption: asyncio.Task[None] | None = None
@@ -77,7 +83,10 @@ class Listener:
             self._start(self._accept(bound))
 
     def interrupt(self, seconds: float) -> None:
-        """Break all connections, and refuse new ones for so long. One that is on goes on."""
+        """Break all connections, and refuse new ones for so long by the clock.
+
+        An interruption that is on goes on.
+        """
         if self._interruption is None or self._interruption.done():
             self._interruption = asyncio.create_task(self._interrupt(seconds))
 
@@ -87,7 +96,7 @@ class Listener:
         for connection in tuple(self._open):
             if connection.transport is not None:
                 connection.transport.abort()
-        await asyncio.sleep(seconds)
+        await self._clock.sleep(seconds)
         while not self._sockets:
             try:
                 await self.open(host, port)

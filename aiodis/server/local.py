@@ -516,7 +516,7 @@ class LocalDIS:
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         assert runner.server is not None
-        listener = self._listener = Listener(runner.server, self._edge, context)
+        listener = self._listener = Listener(runner.server, self._edge, context, self.clock)
         stack.callback(setattr, self._admin, "projects", None)
         self._admin.projects = projects
         self._admin.connections = lambda: listener.open_connections

@@ -10,7 +10,7 @@ from aiodis.clock import AutoClock, ManualClock
 from aiodis.errors import DeliveryTimeoutError, RequestTimeoutError
 from aiodis.record import partition_number
 from aiodis.server import LocalDIS
-from aiodis.server.faults import hang, latency
+from aiodis.server.faults import hang, latency, restart
 from aiodis.testing.server_thread import ServerThread
 
 pytestmark = pytest.mark.timeout(60)  # a wait for a clock that nobody moves has no end
@@ -156,6 +156,15 @@ async def test_a_server_that_hangs_costs_a_request_its_timeout_and_the_test_no_t
         assert clock.now() - began >= 60  # of 30 s each, but for what cut the last one short
         server.faults.clear()
         assert (await dis.streams.list()).stream_names == ["s"]
+
+
+async def test_an_outage_of_a_minute_is_over_for_both_sides_at_once():
+    clock = AutoClock()
+    async with running(clock) as (server, dis), dis.producer("s") as producer:
+        server.faults.push("records.put", outcome=restart(down_ms=60_000))
+        began = clock.now()
+        await producer.send_and_wait(b"x")
+        assert 60 <= clock.now() - began < 120
 
 
 async def test_latency_is_the_servers_and_the_clients_at_once():
