@@ -82,6 +82,8 @@ async def play(folder: Path, *, seed: int, rounds: int, operations: int) -> tupl
                 group.create_task(work)
             for number in range(rounds):
                 await clients.done(operations)
+                while len(generations(clients.history)) <= number:
+                    await clients.done(1)
                 await asyncio.to_thread(server.kill)
                 clients.up.clear()
                 await asyncio.to_thread(server.start)
@@ -91,6 +93,8 @@ async def play(folder: Path, *, seed: int, rounds: int, operations: int) -> tupl
                     await raw.streams.scale(stream_name=STREAM, target_partition_count=target)
                     clients.partitions = max(clients.partitions, target)
             await clients.done(operations)
+            while len(generations(clients.history)) <= rounds or not fences(clients.history):
+                await clients.done(1)
             clients.stopping = True
         assert await asyncio.to_thread(server.stop) == 0
         await stack.enter_async_context(LocalDIS(**server.settings, limits=False))
@@ -98,6 +102,15 @@ async def play(folder: Path, *, seed: int, rounds: int, operations: int) -> tupl
         for register in sorted({commit.register for commit in clients.history.commits}):
             assert await clients.load("end", register)
     return clients.history, clients.partitions
+
+
+def generations(history: History) -> set[int]:
+    return {sync.generation for sync in history.syncs}
+
+
+def fences(history: History) -> int:
+    """Count the commits that were refused for their generation."""
+    return sum(commit.code in {"DIS.4702", "DIS.4703"} for commit in history.commits)
 
 
 async def examine(folder: Path, **plan: int) -> History:
@@ -113,9 +126,8 @@ async def examine(folder: Path, **plan: int) -> History:
     stored = {data for records in history.stored.values() for _, data in records}
     unknown = [write.data in stored for write in history.writes if write.outcome == "ambiguous"]
     assert 0 < sum(unknown) < len(unknown)
-    codes = Counter(commit.code for commit in history.commits)
-    assert codes["DIS.4702"] + codes["DIS.4703"] > 0, codes
-    assert len({sync.generation for sync in history.syncs}) > plan["rounds"]
+    assert fences(history)
+    assert len(generations(history)) > plan["rounds"]
     assert {r.client for r in history.reads} >= {"consumer", "reader0", "end"}
     assert {load.register for load in history.loads} >= {Register(FREE_APP, 0)}
     return history
