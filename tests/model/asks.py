@@ -12,8 +12,6 @@ KIB = 1024
 DAY_MS = 24 * 3_600_000
 Draw = Any
 
-MISSING = object()
-
 
 def mostly(right, *wrong, of=12):
     """One of `right`, and once in `of` times one of `wrong`."""
@@ -22,7 +20,7 @@ def mostly(right, *wrong, of=12):
 
 
 STREAM = mostly(["s", "s", "t", "u-2"], "none", "no name", "n" * 65)
-APP = mostly(["a", "b_1"], "none", "?")
+APP = mostly(["a", "a", "b_1"], "none", "?")
 TASK = mostly(["one", "two", "three"], "none", "no/task")
 CLIENT = st.sampled_from(["c.1", "c2", "c-3"])
 PARTITION = mostly(["0", "1", "2", "shardId-0000000000", "shardId-0000000001", "3"], "9", "x", "-1")
@@ -149,20 +147,18 @@ def commit(draw, model):
     }
     if draw(st.integers(0, 3)) == 0:
         ask["metadata"] = draw(mostly(["", "m"], "m" * 1001))
-    if draw(st.integers(0, 3)) == 0:
+    if ask["app_name"] in model.groups_by_app and draw(st.integers(0, 2)):
         ask |= as_member(draw, model, ask["app_name"])
     return ask
 
 
 def as_member(draw, model, app):
-    generation = model.groups_by_app[app].generation if app in model.groups_by_app else 0
-    near = st.sampled_from([generation] * 4 + [generation - 1, generation + 1])
-    return {"client_id": draw(CLIENT), "generation_id": draw(near)}
-
-
-def commit_as_member(draw, model):
-    ask = {"app_name": draw(APP), "stream_name": "s", "partition_id": "0", "sequence_number": "1"}
-    return ask | as_member(draw, model, ask["app_name"])
+    group = model.groups_by_app.get(app)
+    generation, names = (group.generation, sorted(group.members)) if group else (0, [])
+    near = st.sampled_from([generation] * 3 + [generation - 1, generation + 1])
+    return {"client_id": draw(st.sampled_from(names * 3) | CLIENT if names else CLIENT)} | {
+        "generation_id": draw(near)
+    }
 
 
 def period(labels):
@@ -319,8 +315,9 @@ def join(draw, model):
 
 def member(draw, model):
     app = draw(APP)
-    generation = as_member(draw, model, app)["generation_id"]
-    return {"groupId": app, "clientId": draw(CLIENT), "generation": max(-1, generation)}
+    who = as_member(draw, model, app)
+    generation = max(-1, who["generation_id"])
+    return {"groupId": app, "clientId": who["client_id"], "generation": generation}
 
 
 def leave(draw, model):

@@ -2,9 +2,9 @@
 
 import re
 
-from app_model import Apps, Group
+from app_model import SILENCE_MS, Apps, Group
 from catalog_model import Events, Policies, Tags, TransferTasks, wrong_in_descriptor
-from stream_model import PARTITION_LABELS, STREAM_LABELS, Streams
+from stream_model import CURSOR_MS, HOUR_MS, PARTITION_LABELS, STREAM_LABELS, Streams
 from told import No
 
 __all__ = ["ServiceModel"]
@@ -140,6 +140,20 @@ class ServiceModel(Streams, Apps, Tags, Policies, Events, TransferTasks):
                 task.deliver(since, now)
             stream.looked_ms = since
             self.scale_by_load(stream, now)
+
+    def edges(self):
+        """The times at which something is about to be over, or to begin."""
+        found = {place.issued_ms + CURSOR_MS for place in [*self.cursors.values()][-4:]}
+        for stream in self.streams.values():
+            kept = stream.hours * HOUR_MS
+            for p in stream.partitions:
+                found |= {at + kept for at in p.arrivals[-2:] + p.arrivals[:2]}
+                found |= set() if p.deleted_ms is None else {p.deleted_ms + kept}
+            found |= {at + HOUR_MS for at, *_ in stream.scalings[-1:]}
+        for group in self.groups_by_app.values():
+            found |= {member.alive_ms + SILENCE_MS for member in group.members.values()}
+            found |= set() if group.closes_ms is None else {group.closes_ms}
+        return sorted(at for at in found if at > self.now)
 
     def restart(self):
         """Forget what a restart forgets: members, how full the buckets were, whom it warned."""

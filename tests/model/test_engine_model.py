@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -69,6 +70,12 @@ def machine(name, operations, waits):
         def wait(self, milliseconds):
             self.steps.now += milliseconds
 
+        @precondition(lambda self: self.steps.model.edges())
+        @rule(data=st.data(), beside=st.sampled_from([-1, 0, 0, 1, 1]))
+        def wait_for_an_edge(self, data, beside):
+            at = data.draw(st.sampled_from(self.steps.model.edges()))
+            self.steps.now = max(self.steps.now, at + beside)
+
     Made.operations = frozenset(operations)
     Made.__name__ = Made.__qualname__ = name
     return Made
@@ -83,12 +90,12 @@ MACHINES = {
     ),
     "groups": machine(
         "Groups",
-        weigh(groups=5, checkpoints__commit=2, checkpoints__get=1, apps=1, streams__scale=1),
+        weigh(groups=5, checkpoints__commit=6, checkpoints__get=2, apps=1, streams__scale=1),
         WAITS,
     ),
     "catalog": machine(
         "Catalog",
-        weigh(streams=1, apps=2, tags=2, policies=3, events=3, quotas=1, checkpoints=2),
+        weigh(streams=1, apps=2, tags=2, policies=3, events=3, quotas=1, checkpoints=8),
         [*WAITS, *LONG_WAITS, 7 * 24 * HOUR],
     ),
     "dumps": machine(
