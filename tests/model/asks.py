@@ -138,11 +138,21 @@ def get_records(draw, model):
     return ask
 
 
+def checkpoint(draw, model):
+    """The place of a checkpoint, half of the time of one that is there."""
+    known = [
+        {"app_name": app.name, "stream_name": stream, "partition_id": str(number)}
+        for app in model.apps.values()
+        for stream, number in app.checkpoints
+    ]
+    if known and draw(st.booleans()):
+        return dict(draw(st.sampled_from(known)))
+    names = {"app_name": APP, "stream_name": STREAM, "partition_id": PARTITION}
+    return draw(st.fixed_dictionaries(names))
+
+
 def commit(draw, model):
-    ask = {
-        "app_name": draw(APP),
-        "stream_name": draw(STREAM),
-        "partition_id": draw(PARTITION),
+    ask = checkpoint(draw, model) | {
         "sequence_number": draw(mostly(["0", "1", "7", "1000"], "-1", "x", str(2**63))),
     }
     if draw(st.integers(0, 3)) == 0:
@@ -360,7 +370,7 @@ ASKS = {
         },
     ),
     "checkpoints.commit": commit,
-    "checkpoints.get": fields(APP_NAME | STREAM_NAME | {"partition_id": PARTITION}),
+    "checkpoints.get": checkpoint,
     "checkpoints.delete": fields(APP_NAME | STREAM_NAME, {"partition_id": PARTITION}),
     "records.put": put,
     "records.get": get_records,

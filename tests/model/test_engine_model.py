@@ -12,6 +12,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from stream_model import CURSOR_MS
 
 from aiodis.server.engine import Engine
 
@@ -57,6 +58,15 @@ class Machine(RuleBasedStateMachine):
         self.steps.take("streams.list", {})
 
 
+@precondition(lambda self: self.steps.model.cursors)
+@rule(data=st.data(), beside=st.sampled_from([-1, 0, 1]))
+def let_a_cursor_grow_old(self, data, beside):
+    cursor = data.draw(st.sampled_from([*self.steps.model.cursors][-4:]))
+    issued = self.steps.model.cursors[cursor].issued_ms
+    self.steps.now = max(self.steps.now, issued + CURSOR_MS + beside)
+    self.steps.take("records.get", {"partition-cursor": cursor})
+
+
 def machine(name, operations, waits):
     """Make a machine whose steps are these operations, with pauses of these lengths."""
 
@@ -76,6 +86,8 @@ def machine(name, operations, waits):
             at = data.draw(st.sampled_from(self.steps.model.edges()))
             self.steps.now = max(self.steps.now, at + beside)
 
+    if "records.get" in operations:
+        Made.let_a_cursor_grow_old = let_a_cursor_grow_old
     Made.operations = frozenset(operations)
     Made.__name__ = Made.__qualname__ = name
     return Made
