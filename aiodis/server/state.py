@@ -4,8 +4,10 @@ Invariants: each stream of the catalog is in `State` with its log open, and what
 follows from a stream's row is derived again whenever the row is replaced.
 """
 
+import logging
 import secrets
 import shutil
+import sqlite3
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
@@ -44,6 +46,8 @@ from aiodis.server.transitions import Transitions
 from aiodis.wire.routing import PartitionMap, even_ranges, hash_key
 
 __all__ = ["State", "Stream", "new_id", "subfolders"]
+
+logger = logging.getLogger(__name__)
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 _CACHED_KEYS: Final = 16_384
@@ -268,6 +272,8 @@ class State:
                     if folder and not folder.exists():
                         self.catalog.forget_removed(name)
             self.history.close()
+        except sqlite3.OperationalError as exc:  # as of a full disk
+            logger.error("the metrics of the last minutes are lost: %s", exc)  # noqa: TRY400
         finally:
             self.catalog.close()
 

@@ -4,9 +4,10 @@ import asyncio
 import errno
 import os
 import resource
+import sqlite3
 import threading
 from base64 import b64decode
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 
 import aiohttp
 import pytest
@@ -18,6 +19,7 @@ from aiodis.server.durability import Durability
 from aiodis.server.storage import RecordLog
 from aiodis.server.storage.catalog import Catalog
 from aiodis.server.storage.frame import PutBlock
+from aiodis.server.storage.transaction import transaction
 
 SOON_S = 20.0
 
@@ -359,6 +361,28 @@ async def test_a_full_disk_is_a_clear_500_and_leaves_a_whole_log(tmp_path, fsync
     async with calling(tmp_path) as dis:
         assert dis.server.recovery == ()
         assert [b64decode(r["data"]) for r in await dis.read_all()] == expected
+
+
+async def test_a_stop_on_a_full_disk_loses_metrics_and_nothing_else(tmp_path, caplog):
+    async with calling(tmp_path) as dis:
+        await dis.create()
+        await dis.put([record(b"kept")])
+        with files_end_at((tmp_path / "catalog.db-wal").stat().st_size):
+            await dis.server.stop()
+    assert "the metrics of the last minutes are lost" in caplog.text
+    async with calling(tmp_path) as dis:
+        assert [b64decode(r["data"]) for r in await dis.read_all()] == [b"kept"]
+
+
+def test_a_transaction_whose_commit_fails_is_not_left_open(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as db:
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("CREATE TABLE a (id INTEGER PRIMARY KEY)")
+        db.execute("CREATE TABLE b (a REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+        with pytest.raises(sqlite3.IntegrityError), transaction(db):
+            db.execute("INSERT INTO b VALUES (1)")  # only the commit sees that there is no such a
+        assert not db.in_transaction
+        assert db.execute("SELECT * FROM b").fetchall() == []
 
 
 async def test_a_full_disk_is_a_clear_500_for_the_catalog_as_well(tmp_path):

@@ -17,6 +17,7 @@ import msgspec
 
 from aiodis.errors import DISError
 from aiodis.server.storage.segment import sync_file
+from aiodis.server.storage.transaction import transaction
 
 __all__ = [
     "AppRow",
@@ -249,13 +250,8 @@ class Catalog:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make one transaction of the block."""
-        self._db.execute("BEGIN")
-        try:
+        with transaction(self._db):
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def add_app(self, row: AppRow) -> None:
         """Write a new app."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from aiodis.server.storage.transaction import transaction
 from aiodis.server.traffic import Flow, Minute
 
 __all__ = ["MinuteRow", "MinuteTable"]
@@ -40,13 +41,8 @@ class MinuteTable:
     def save(self, rows: Iterable[MinuteRow]) -> None:
         """Write minutes over what was written of them before."""
         encoded = [(*row[:2], msgspec.msgpack.encode(row.minute)) for row in rows]
-        self._db.execute("BEGIN")
-        try:
+        with transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO minutes VALUES (?, ?, ?)", encoded)
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def load(self, stream_id: str, first: int, last: int) -> dict[int, Minute]:
         """Read a stream's minutes from the first to the last, both included, by number."""

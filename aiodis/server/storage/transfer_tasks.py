@@ -8,6 +8,7 @@ import msgspec
 
 from aiodis.server import guesses
 from aiodis.server.storage.catalog import CatalogDamagedError
+from aiodis.server.storage.transaction import transaction
 
 __all__ = ["PartitionDump", "TaskTable", "TransferTaskRow"]
 
@@ -98,8 +99,7 @@ class TaskTable:
 
     def save(self, *rows: TransferTaskRow) -> None:
         """Write tasks, new or changed: all or none."""
-        with self._db:
-            self._db.execute("BEGIN")
+        with transaction(self._db):
             self._db.executemany(
                 "INSERT OR REPLACE INTO transfer_tasks VALUES (?, ?, ?)",
                 [(row.task_id, row.stream_id, msgspec.json.encode(row)) for row in rows],
