@@ -96,7 +96,7 @@ def test_a_stream_that_is_gone_takes_its_minutes_with_it(catalog, table):
     history.run((NOW + 1) * MINUTE_MS)
     history.begin("id-a", NOW + 1)
     history.begin("id-b", NOW + 1)
-    catalog.remove_stream("id-a")
+    catalog.remove_stream("id-a", "id-a")
     history.forget("id-a")
     history.close()
     assert written(table) == []
