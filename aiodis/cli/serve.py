@@ -42,6 +42,10 @@ def serve(
         Path | None,
         typer.Option(help="File (JSON or TOML) of accounts, instead of one project and one key."),
     ] = None,
+    seed: Annotated[
+        Path | None,
+        typer.Option(help="File (JSON, TOML, JSON lines) of what to begin with where nothing is."),
+    ] = None,
     region: Annotated[
         str | None, typer.Option(help="Region that signatures must name; any, if not given.")
     ] = None,
@@ -115,6 +119,7 @@ def serve(
             admin=admin,
             accounts=accounts,
             fsync=fsync,
+            seed=seed,
             edge=EdgeLimits(max_connections=max_connections),
             tls=tls,
             tls_cert=tls_cert,

@@ -12,6 +12,7 @@ from aiodis.server.local import (
     StartError,
 )
 from aiodis.server.requests import Requests, SeenRequest
+from aiodis.server.seed import SeedError
 from aiodis.server.snapshot import Snapshot, SnapshotError
 from aiodis.server.storage.catalog import CatalogDamagedError
 from aiodis.server.storage.frame import LogDamagedError
@@ -30,6 +31,7 @@ __all__ = [
     "LogDamagedError",
     "ManualClock",
     "Requests",
+    "SeedError",
     "SeenRequest",
     "Snapshot",
     "SnapshotError",

@@ -172,6 +172,15 @@ class Engine:
         """Look at all that the project holds."""
         return overview_of(project_id, self._state, self._memberships, now_ms)
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether there are neither streams nor apps."""
+        return not (any(self._state.streams()) or self._state.catalog.apps())
+
+    def has_app(self, app_name: str) -> bool:
+        """Say whether there is an app of that name."""
+        return self._state.catalog.app(app_name) is not None
+
     def content(self) -> Content:
         """Take all that the project holds."""
         return content_of(self._state)

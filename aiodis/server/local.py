@@ -45,6 +45,7 @@ from aiodis.server.projects import HalfExchangedError, Projects
 from aiodis.server.quotas import AccountQuotas
 from aiodis.server.refusal import Refusal
 from aiodis.server.requests import Requests
+from aiodis.server.seed import Seed
 from aiodis.server.snapshot import Snapshot
 from aiodis.server.tls import TLSError, with_authority, with_files
 from aiodis.server.transitions import Transitions
@@ -108,6 +109,10 @@ class LocalDIS:
     a loss of power as well: `"always"`, as an answer waits for the disk; `"interval"`, but
     for the last second's; `"never"`, as far as the system had written it by itself.
 
+    `seed` is a file (JSON, TOML or JSON lines) or a mapping of the streams, records, apps and
+    checkpoints that the first project begins with: whenever the server starts without any
+    stream or app in it, and after each `reset`.
+
     `tls=True` serves https with a certificate of an authority that is made for the data
     folder; `ca_file` is what clients need to trust it. With `tls_cert`, a PEM file, and
     `tls_key`, where the key is in another one, it serves https with those. `edge` bounds
@@ -134,6 +139,7 @@ class LocalDIS:
         tls_cert: Path | str | None = None,
         tls_key: Path | str | None = None,
         clock: Clock | None = None,
+        seed: Path | str | Mapping[str, Any] | None = None,
         keep_requests: int = 1000,
         edge: EdgeLimits | None = None,
         admin: AdminAccess = "local",
@@ -161,6 +167,7 @@ class LocalDIS:
         self.credentials = credentials_of(found.first)
         self.region = region or DEFAULT_REGION
         self.clock = clock or SYSTEM_CLOCK
+        self._seed = None if seed is None else Seed.read(seed)
         self.recovery: tuple[str, ...] = ()
         """What the start found that was not as a stop leaves it, a line each."""
         self.faults = Faults()
@@ -356,6 +363,7 @@ class LocalDIS:
 
         Raises:
             StartError: the folder, the address or the certificate cannot be used.
+            SeedError: the seed contradicts itself, or a rule of the service.
             CatalogDamagedError: the data folder's catalog cannot be read.
             LogDamagedError: a stream's log cannot be trusted.
         """
@@ -364,6 +372,9 @@ class LocalDIS:
             if self._running is None:
                 async with AsyncExitStack() as stack:
                     projects = self._open(stack)
+                    if self._seed and projects.home(self.project_id).is_fresh:
+                        now_ms, chosen = self.clock.now_ms(), self.project_id
+                        holdings.sow(projects, chosen, self._seed, self.buckets, now_ms)
                     durability = self._make_durability(projects)
                     await stack.enter_async_context(durability)
                     await stack.enter_async_context(Keeper(projects.agenda, self.clock))
@@ -387,9 +398,9 @@ class LocalDIS:
                 await running.aclose()
 
     def reset(self, project_id: str | None = None) -> None:
-        """Bring a project, or all of them, back to how they began: nothing is there.
+        """Bring a project, or all of them, back to how they began: nothing is there, or the seed.
 
-        Like the next three it is done at once, from any thread, between two requests; a
+        Like the next four it is done at once, from any thread, between two requests; a
         request that waits meets what is there then. Faults, the clock and the files in the
         buckets stay as they are.
 
@@ -397,7 +408,7 @@ class LocalDIS:
             StateError: there is no such project.
             ClosedError: the server does not run.
         """
-        self._act_now(lambda projects, _: holdings.empty(projects, project_id))
+        self._act_now(lambda projects, now: self._empty(projects, project_id, now))
 
     def snapshot(self, project_id: str | None = None) -> Snapshot:
         """Take all that a project, or all of them, hold now: records, apps, checkpoints, ….
@@ -433,6 +444,25 @@ class LocalDIS:
         """
         chosen = project_id or self.project_id
         self._act_now(lambda projects, now: holdings.purge(projects, stream_name, chosen, now))
+
+    def seed(self, source: Path | str | Mapping[str, Any], project_id: str | None = None) -> None:
+        """Add streams with records, apps and checkpoints to a project, by default the first.
+
+        `source` is a file (JSON, TOML or JSON lines) or a mapping. All of it is there
+        afterwards, or nothing. It is under no limit and no quota, and no fault comes.
+
+        Raises:
+            SeedError: it cannot be read or carried out, or a stream or app of it is there; one
+                line that names the place.
+            StateError: there is no such project.
+            ClosedError: the server does not run.
+        """
+        read, chosen = Seed.read(source), project_id or self.project_id
+        self._act_now(lambda projects, now: holdings.sow(projects, chosen, read, self.buckets, now))
+
+    def _empty(self, projects: Projects, project_id: str | None, now_ms: int) -> None:
+        seeds = {} if self._seed is None else {self.project_id: self._seed.sow(now_ms)}
+        holdings.empty(projects, project_id, seeds)
 
     async def __aenter__(self) -> Self:
         return await self.start()

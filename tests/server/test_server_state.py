@@ -401,7 +401,7 @@ async def test_a_request_that_waits_during_a_restore_meets_what_was_restored(dis
     assert [b64decode(r["data"]) for r in await dis.read_all()] == [b"h"]
 
 
-async def test_a_request_that_a_fault_delays_meets_what_was_restored(dis):
+async def test_a_request_that_a_fault_delays_meets_what_was_restored(dis, clock):
     await dis.create()
     await dis.put([record(b"kept")])
     snapshot = dis.server.snapshot()
@@ -411,6 +411,7 @@ async def test_a_request_that_a_fault_delays_meets_what_was_restored(dis):
     while not fault.count:  # noqa: ASYNC110 - a fault tells nobody that it came
         await asyncio.sleep(0)
     dis.server.restore(snapshot)
+    clock.advance(milliseconds=50)
     assert (await waiting)["records"][0]["sequence_number"] == "1"
 
 
