@@ -1,6 +1,7 @@
 """What a server holds, taken, put back and emptied as a whole: in memory and on disk."""
 
 import asyncio
+import json
 import pickle
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from aiodis.server import (
     LocalDIS,
     Snapshot,
     SnapshotError,
+    StartError,
     StateError,
     User,
 )
@@ -484,3 +486,48 @@ async def test_a_kill_leaves_what_was_or_what_is_new(tmp_path, clock, what, mome
             assert now == await seen(dis) != old
         else:
             assert now == old
+
+
+KILLED_BETWEEN = """
+import asyncio, os, signal, sys
+import aiodis.server.content as content
+from aiodis.server import LocalDIS
+
+folder, accounts, after = sys.argv[1:]
+commit, left = content.Exchange.commit, [None] * int(after)
+
+def some(exchange):
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left.pop()
+    return commit(exchange)
+
+async def main():
+    async with LocalDIS(folder, accounts=accounts) as server:
+        content.Exchange.commit = some
+        server.reset()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_kill_among_several_projects_is_refused_until_somebody_looked(tmp_path):
+    folder, accounts = tmp_path / "data", tmp_path / "accounts.json"
+    users = [{"name": "u", "password": "p"}]
+    given = [{"name": n, "project_id": f"{n}-project", "users": users} for n in ("one", "two")]
+    accounts.write_text(json.dumps({"accounts": given}))
+    seed = {"streams": [{"stream_name": "s", "partition_count": 1}]}
+    async with LocalDIS(folder, accounts=accounts) as server:
+        server.seed(seed)
+        server.seed(seed, "two-project")
+    command = [sys.executable, "-c", KILLED_BETWEEN, folder, accounts, "1"]
+    died = await asyncio.to_thread(subprocess.run, command, check=False)
+    assert died.returncode == -signal.SIGKILL
+    with pytest.raises(StartError, match=f"some as after it. .* remove {folder / 'exchanging'}$"):
+        await LocalDIS(folder, accounts=accounts).start()
+    (folder / "exchanging").unlink()
+    async with LocalDIS(folder, accounts=accounts) as server:
+        held = server.snapshot()
+        assert [len(held.content(name).logs) for name in held.project_ids] == [0, 1]
+        server.reset()
+        assert not (folder / "exchanging").exists()
