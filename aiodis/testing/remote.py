@@ -9,6 +9,7 @@ its loop.
 import asyncio
 import json
 import ssl
+import tomllib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -480,6 +481,17 @@ class RemoteDIS:
         """
         self._door.ask("PUT", "state", {"project": project_id}, body=bytes(snapshot))
 
+    def seed(self, source: Path | str | Mapping[str, Any], project_id: str | None = None) -> None:
+        """Add streams with records, apps and checkpoints to a project; see `LocalDIS.seed`.
+
+        `source` is a mapping, or a file in JSON or TOML at this end.
+
+        Raises:
+            ConfigError: it cannot be read or carried out, or a stream or app of it is there.
+        """
+        seed = source if isinstance(source, Mapping) else _read_seed(Path(source))
+        self._door.ask("POST", "seed", {"seed": seed, "project": project_id})
+
     def purge(self, stream_name: str, project_id: str | None = None) -> None:
         """Remove the records of a stream; see `LocalDIS.purge`.
 
@@ -559,6 +571,7 @@ class AsyncRemoteDIS(_Async[RemoteDIS]):
     records = _on_thread(RemoteDIS.records)
     reset = _on_thread(RemoteDIS.reset)
     snapshot = _on_thread(RemoteDIS.snapshot)
+    seed = _on_thread(RemoteDIS.seed)
     restore = _on_thread(RemoteDIS.restore)
     purge = _on_thread(RemoteDIS.purge)
 
@@ -640,6 +653,16 @@ class _Door:
         if status == 400:
             raise ConfigError(message)
         raise RemoteError(f"{self.endpoint}: {message}", status)
+
+
+def _read_seed(path: Path) -> Any:
+    load = {".json": json.loads, ".toml": tomllib.loads}.get(path.suffix)
+    if load is None:
+        raise ConfigError(f"the seed {path} is neither .json nor .toml")
+    try:
+        return load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"the seed {path} cannot be read: {exc}") from None
 
 
 def _message_of(answer: bytes) -> str | None:

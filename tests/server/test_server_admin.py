@@ -509,6 +509,12 @@ async def test_the_page_shows_what_is_inside_and_loads_nothing(door):
         ("POST", "faults", {"kind": "rule", "operation": PUT, "error": "E", "seed": 10**400}),
         ("POST", "faults", {"kind": "partial", "operation": "records.get"}),
         ("POST", "faults", {"kind": "partial", "phase": "after"}),
+        ("POST", "seed", {}),
+        ("POST", "seed", {"seed": 5}),
+        ("POST", "seed", {"seed": "/etc/passwd"}),
+        ("POST", "seed", {"seed": {"streams": 5}}),
+        ("POST", "seed", {"seed": {"stream": []}}),
+        ("POST", "seed", {"seed": {"streams": [{"stream_name": "a b"}]}}),
         ("PUT", "state", None),
         ("PUT", "state", b"{}"),
         ("PUT", "state", b"aiodis snapshot 1\n0000"),
@@ -580,6 +586,7 @@ async def test_what_there_is_not_is_told(door):
     await door.refused("POST", "clock", b"x" * 2_000_000, status=413)
     await door.refused("POST", "streams/x/purge", status=409)
     await door.refused("DELETE", "state", status=409, params={"project": "x"})
+    await door.refused("POST", "seed", {"project": "x", "seed": {}}, status=409)
     await door.refused("GET", "streams/x/records", status=404)
     async with door.caller.session.get("/_aiodisx") as response:
         assert response.status == 404

@@ -175,6 +175,24 @@ async def test_what_it_holds_is_taken_put_back_purged_and_removed(dis, server):
             act()
 
 
+async def test_a_seed_is_added_as_a_whole_or_not_at_all(dis, server, tmp_path):
+    seed = {"streams": [{"stream_name": "s", "partition_count": 1, "records": [{"data": "a"}]}]}
+    dis.seed(seed)
+    assert [record.data for record in dis.records("s")] == [b"a"]
+    with pytest.raises(ConfigError):
+        dis.seed(seed)
+    path = tmp_path / "seed.json"
+    path.write_text(
+        '{"streams": [{"stream_name": "t", "partition_count": 2}], "apps": [{"app_name": "x"}]}'
+    )
+    dis.seed(path)
+    async with client(server) as calls:
+        assert (await calls.streams.list()).stream_names == ["s", "t"]
+    for wrong in ({"stream": []}, tmp_path / "none.json", tmp_path / "seed.yaml"):
+        with pytest.raises(ConfigError):
+            dis.seed(wrong)
+
+
 async def test_all_of_it_can_be_awaited(server):
     dis = AsyncRemoteDIS(server.endpoint)
     assert (await dis.health()).status == "ready"

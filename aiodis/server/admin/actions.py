@@ -145,6 +145,11 @@ async def reset_state(admin: Admin, asked: models.OfProject) -> Answer:
     return models.Done()
 
 
+async def add_seed(admin: Admin, asked: models.PutSeed) -> Answer:
+    admin.server.seed(asked.seed, asked.project)
+    return models.Done()
+
+
 async def purge_stream(admin: Admin, asked: models.OfStream) -> Answer:
     admin.server.purge(asked.stream_name, asked.project)
     return models.Done()

@@ -1,6 +1,6 @@
 """The requests and answers of the admin routes, as models that a client shares."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,7 @@ __all__ = [
     "OfStream",
     "Partial",
     "Push",
+    "PutSeed",
     "PutState",
     "Rule",
 ]
@@ -236,6 +237,12 @@ class PutState(OfProject):
     """A snapshot, as the whole body."""
 
     data: bytes
+
+
+class PutSeed(OfProject):
+    """What is added to a project, the first one unless told otherwise; see `LocalDIS.seed`."""
+
+    seed: dict[str, Any]
 
 
 class OfStream(OfProject):

@@ -19,6 +19,8 @@ __all__ = ["PREFIX", "ROUTES", "Route"]
 
 PREFIX: Final = "/_aiodis/v1/"
 
+_MIB: Final = 1024 * 1024
+
 
 class Route(NamedTuple):
     """One route below the prefix: what it asks for, and what it does."""
@@ -30,11 +32,7 @@ class Route(NamedTuple):
     does: str
     takes_bytes: bool = False
     """Whether its body is no JSON, but one field, `data`; all others are in the query."""
-
-    @property
-    def max_body_bytes(self) -> int:
-        """How large its body may be."""
-        return (1024 if self.takes_bytes else 1) * 1024 * 1024
+    max_body_bytes: int = _MIB
 
     def read(self, path: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Any:
         """Read what is asked.
@@ -153,6 +151,7 @@ ROUTES: Final = (
         actions.put_state,
         "Puts such a snapshot back, which is the body, up to 1 GiB; `project` is in the query.",
         takes_bytes=True,
+        max_body_bytes=1024 * _MIB,
     ),
     Route(
         "DELETE",
@@ -160,6 +159,14 @@ ROUTES: Final = (
         models.OfProject,
         actions.reset_state,
         "Brings a project, or all of them, back to how they began.",
+    ),
+    Route(
+        "POST",
+        "seed",
+        models.PutSeed,
+        actions.add_seed,
+        "Adds streams with records, apps and checkpoints, all or nothing, up to 64 MiB.",
+        max_body_bytes=64 * _MIB,
     ),
     Route(
         "POST",
