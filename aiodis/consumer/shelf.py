@@ -5,6 +5,7 @@ import contextlib
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import NoReturn
 
 from aiodis.clock import Clock
@@ -67,11 +68,12 @@ class Shelf:
 
     def holds(self, reader: Reader) -> bool:
         """Say whether the partition is this member's now."""
-        return self._held_until(reader.partition_id) > self._clock.now()
+        until = self._held_until(reader.partition_id)
+        return until == inf or until > self._clock.now()  # `run` asks for each record
 
     def is_leased(self, reader: Reader) -> bool:
         """Say whether that may change without anything happening here."""
-        return self._held_until(reader.partition_id) != float("inf")
+        return self._held_until(reader.partition_id) != inf
 
     def take(self, reader: Reader, max_records: int | None = None) -> Batch:
         """Take a reader's oldest batch, or its head."""
