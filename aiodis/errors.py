@@ -125,6 +125,7 @@ class TransportError(DISError):
         super().__init__(message)
         self.ambiguous = ambiguous
         self.attempts = attempts
+        self.tries = max(len(attempts), 1)
 
 
 class ConnectError(TransportError):
@@ -178,6 +179,8 @@ class ServiceError(DISError):
         """Seconds the service asked to wait, when it said so."""
         self.ambiguous = False
         """Whether an earlier try of the same call may have been carried out."""
+        self.tries = 1
+        """How often the call was tried."""
 
     def __str__(self) -> str:
         where = f"{self.operation}: " if self.operation else ""
@@ -253,6 +256,8 @@ class DecodeError(DISError):
     def __init__(self, message: str, *, status: int, head: bytes) -> None:
         super().__init__(message)
         self.status, self.head = status, head[:200]
+        self.tries = 1
+        """How often the call was tried, as far as a producer's request goes."""
 
 
 class RecordError(DISError):

@@ -208,7 +208,11 @@ class Dispatcher:
                 content_type=self.codec.content_type,
                 headers=headers,
             )
-            results = self._read(answer, sum(counts))
+            try:
+                results = self._read(answer, sum(counts))
+            except DecodeError as exc:
+                exc.tries = attempts
+                raise
             span.set(attempts=attempts)
         is_clean = isinstance(results[0], RecordMetadata)
         return _Answered(results, attempts, ambiguous, throttled, is_clean)
@@ -226,8 +230,9 @@ class Dispatcher:
     async def _after(self, error: DISError, entries: list[Entry], search: _Search) -> list[Next]:
         """Decide on a request that failed as a whole; say what becomes of each record."""
         ambiguous = isinstance(error, DecodeError) or bool(getattr(error, "ambiguous", False))
+        tries: int = getattr(error, "tries", 1)
         for entry in entries:
-            entry.attempts += 1
+            entry.attempts += tries
             entry.ambiguous = entry.ambiguous or ambiguous
         verdict = after_error(error, entries)
         if verdict is Verdict.SPLIT and not search.hopeless:

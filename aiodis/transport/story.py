@@ -19,6 +19,7 @@ class Story:
         self.deadline = deadline
         self.patient = patient
         self.attempts: list[str] = []
+        self.tries = 0
         self.last: Failure | None = None
         self.ambiguous = False
         self.was_throttled = False
@@ -30,6 +31,7 @@ class Story:
     def add(self, error: Failure) -> None:
         """Take in what a try met."""
         self.last = error
+        self.tries += 1
         self.ambiguous |= may_have_been_carried_out(self.request.method, error)
         if isinstance(error, TransportError):
             self.attempts.append(str(error))
@@ -39,7 +41,7 @@ class Story:
 
     def end(self, error: Failure) -> Failure:
         """Give the error to raise, with the story on it."""
-        error.ambiguous = self.ambiguous
+        error.ambiguous, error.tries = self.ambiguous, max(self.tries, 1)
         if isinstance(error, TransportError):
             error.args = (f"{self.request.operation}: {error}",)
             error.attempts = tuple(self.attempts)

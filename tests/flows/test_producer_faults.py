@@ -331,3 +331,14 @@ async def test_a_request_throttled_as_a_whole_slows_its_partitions_down():
             await producer.send_and_wait(b"x", partition_id="1")
             shares = [lane._limiter.share for lane in producer._lanes._by_partition.values()]
         assert shares[0] < 1 == shares[1]
+
+
+async def test_the_tries_of_a_request_count_whose_last_answer_cannot_be_read():
+    async with streaming() as (server, dis), dis.producer("events", **PRODUCER) as producer:
+        for _ in range(2):
+            server.faults.push(PUT, outcome=gateway_page(502), phase="after")
+            server.faults.push(PUT, outcome=garbage_json(), phase="after")
+        place = await producer.send_and_wait(b"data", partition_key="k")
+        server.faults.assert_exhausted()
+        stored = await read_all(dis, "events")
+    assert place.attempts == len(stored[place.partition_id]) == 5
