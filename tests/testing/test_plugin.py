@@ -359,6 +359,7 @@ def test_in_a_worker_of_xdist_a_wrong_mark_fails_its_test(run):
             pass
         """,
         "-n1",
+        *("-p", "no:looptime_plugin"),  # it asks for a loop in the worker, which has none
         passed=1,
         errors=1,
     ).stdout.fnmatch_lines(["test_it.py::test_it: @pytest.mark.dis: limits='loose' is not one of*"])
