@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,11 @@ pytest_plugins = ["pytest_aiodis"]
 # On Python 3.11 looptime's plugin asks for "the" loop in sync tests too; unless somebody has
 # set one, or none, asyncio makes one then that nobody closes.
 asyncio.set_event_loop(None)
+
+# A shell's background job ignores SIGINT, and what it starts inherits that: tests that interrupt
+# a program would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The suite tries the same examples each time, so that it says something about a change.
 # HYPOTHESIS_PROFILE=search looks for new ones; what it finds becomes an example in its test.
