@@ -6,6 +6,7 @@ import pytest
 from programs import ServerProcess, run_aiodis
 
 from aiodis import AuthError, Credentials, DISClient, QuotaError
+from aiodis.testing.remote import RemoteDIS
 
 
 async def test_it_serves_until_sigterm_and_keeps_its_data(tmp_path):
@@ -125,3 +126,16 @@ def test_help_and_version():
         assert option in helped
     for option in ("--accounts", "--tls", "--tls-cert", "--tls-key"):
         assert option in helped
+
+
+def test_its_clock_may_be_one_that_is_moved(tmp_path):
+    with ServerProcess(tmp_path / "data", "--clock", "manual") as server:
+        server.start()
+        there = RemoteDIS(server.client_settings["endpoint"])
+        before = there.clock.now_ms()
+        there.clock.advance(hours=1)
+        assert there.clock.now_ms() == before + 3_600_000
+        assert there.clock.kind == "manual"
+    wrong = run_aiodis("serve", "--port", "0", "--clock", "sundial")
+    assert wrong.returncode == 2
+    assert "sundial" in wrong.stderr
