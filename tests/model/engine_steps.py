@@ -48,13 +48,6 @@ class Steps:
     def close(self):
         self.engine.close()
 
-    def restart(self):
-        """Stop the engine and start it from its folder."""
-        self.engine.close()
-        self.engine = self._open()
-        self.model.pass_time(self.now)
-        self.model.restart()
-
     def take(self, operation, ask):
         """Let both answer, and compare."""
         status, told = self._carry_out(ROWS[operation], ask)

@@ -2,7 +2,7 @@
 
 import re
 
-from app_model import SILENCE_MS, Apps, Group
+from app_model import SILENCE_MS, Apps
 from catalog_model import Events, Policies, Tags, TransferTasks, wrong_in_descriptor
 from stream_model import CURSOR_MS, HOUR_MS, PARTITION_LABELS, STREAM_LABELS, Streams
 from told import No
@@ -154,16 +154,6 @@ class ServiceModel(Streams, Apps, Tags, Policies, Events, TransferTasks):
             found |= {member.alive_ms + SILENCE_MS for member in group.members.values()}
             found |= set() if group.closes_ms is None else {group.closes_ms}
         return sorted(at for at in found if at > self.now)
-
-    def restart(self):
-        """Forget what a restart forgets: members, how full the buckets were, whom it warned."""
-        for stream in self.streams.values():
-            stream.limited_ms = None
-            for partition in stream.partitions:
-                partition.begin_anew(stream.type, self.now)
-        for name, group in self.groups_by_app.items():
-            group.settle(self)
-            self.groups_by_app[name] = Group(group.generation)
 
 
 def _wrong_fields(operation, ask):
