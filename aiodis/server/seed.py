@@ -38,7 +38,7 @@ from aiodis.server.refusal import Refusal
 from aiodis.wire.codec import PutBody, PutEntry, PutReply
 from aiodis.wire.message import Message
 
-__all__ = ["Seed", "SeedError", "Sown"]
+__all__ = ["Seed", "SeedError", "Sown", "read_source"]
 
 _ROWS: Final = {row.name: row for row in OPERATIONS}
 _DATA: Final = ("data", "base64", "json")
@@ -136,24 +136,7 @@ class Seed:
         Raises:
             SeedError: it cannot be read, or says what cannot be; one line that names the place.
         """
-        if isinstance(source, Mapping):
-            return cls("the seed", source, {})
-        path = Path(source)
-        name = f"the seed file {path}"
-        try:
-            data = path.read_bytes()
-            if path.suffix == ".jsonl":
-                return cls(name, *_of_lines(name, data))
-            found = tomllib.loads(data.decode()) if path.suffix == ".toml" else orjson.loads(data)
-        except OSError as exc:
-            raise SeedError(f"{name}: {exc.strerror or exc}") from exc
-        except SeedError:
-            raise
-        except (ValueError, RecursionError) as exc:  # each kind of wrong JSON or TOML is one
-            raise SeedError(f"{name}: {_one_line(exc)}") from None
-        if not isinstance(found, dict):
-            raise SeedError(f"{name}: it is no object")
-        return cls(name, found, {})
+        return cls(*read_source(source))
 
     def sow(self, now_ms: int) -> Sown:
         """Let it all come to be in an empty project at a time.
@@ -246,6 +229,34 @@ class Seed:
                 place = ", ".join(filter(None, (f"line {line}", _path(loc[length:]))))
                 break
         return SeedError(f"{self._source}: {place}: {_one_line(reason)}")
+
+
+def read_source(
+    source: Path | str | Mapping[str, Any],
+) -> tuple[str, Mapping[str, Any], Mapping[_Loc, int]]:
+    """Give what a source is called, what it says, and in which line what is, of JSON lines.
+
+    Raises:
+        SeedError: it cannot be read.
+    """
+    if isinstance(source, Mapping):
+        return "the seed", source, {}
+    path = Path(source)
+    name = f"the seed file {path}"
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".jsonl":
+            return name, *_of_lines(name, data)
+        found = tomllib.loads(data.decode()) if path.suffix == ".toml" else orjson.loads(data)
+    except OSError as exc:
+        raise SeedError(f"{name}: {exc.strerror or exc}") from exc
+    except SeedError:
+        raise
+    except (ValueError, RecursionError) as exc:  # each kind of wrong JSON or TOML is one
+        raise SeedError(f"{name}: {_one_line(exc)}") from None
+    if not isinstance(found, dict):
+        raise SeedError(f"{name}: it is no object")
+    return name, found, {}
 
 
 def _of_lines(name: str, data: bytes) -> tuple[dict[str, list[Any]], dict[_Loc, int]]:

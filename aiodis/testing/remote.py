@@ -9,7 +9,6 @@ its loop.
 import asyncio
 import json
 import ssl
-import tomllib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from aiodis.server.admin.outcomes import encode_outcome
 from aiodis.server.admin.routes import PREFIX
 from aiodis.server.fault_outcomes import Outcome, Phase
 from aiodis.server.requests import SeenRequest, WantedFields
+from aiodis.server.seed import read_source
 from aiodis.server.snapshot import Snapshot
 
 __all__ = [
@@ -484,12 +484,12 @@ class RemoteDIS:
     def seed(self, source: Path | str | Mapping[str, Any], project_id: str | None = None) -> None:
         """Add streams with records, apps and checkpoints to a project; see `LocalDIS.seed`.
 
-        `source` is a mapping, or a file in JSON or TOML at this end.
+        `source` is a mapping, or a file at this end: TOML, JSON lines or JSON.
 
         Raises:
             ConfigError: it cannot be read or carried out, or a stream or app of it is there.
         """
-        seed = source if isinstance(source, Mapping) else _read_seed(Path(source))
+        _, seed, _ = read_source(source)
         self._door.ask("POST", "seed", {"seed": seed, "project": project_id})
 
     def purge(self, stream_name: str, project_id: str | None = None) -> None:
@@ -653,16 +653,6 @@ class _Door:
         if status == 400:
             raise ConfigError(message)
         raise RemoteError(f"{self.endpoint}: {message}", status)
-
-
-def _read_seed(path: Path) -> Any:
-    load = {".json": json.loads, ".toml": tomllib.loads}.get(path.suffix)
-    if load is None:
-        raise ConfigError(f"the seed {path} is neither .json nor .toml")
-    try:
-        return load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"the seed {path} cannot be read: {exc}") from None
 
 
 def _message_of(answer: bytes) -> str | None:

@@ -186,8 +186,15 @@ async def test_a_seed_is_added_as_a_whole_or_not_at_all(dis, server, tmp_path):
         '{"streams": [{"stream_name": "t", "partition_count": 2}], "apps": [{"app_name": "x"}]}'
     )
     dis.seed(path)
+    lines = tmp_path / "seed.jsonl"
+    lines.write_text(
+        '{"stream": {"stream_name": "u", "partition_count": 1}}\n'
+        '{"record": {"stream_name": "u", "data": "b"}}'
+    )
+    dis.seed(lines)
+    assert [record.data for record in dis.records("u")] == [b"b"]
     async with client(server) as calls:
-        assert (await calls.streams.list()).stream_names == ["s", "t"]
+        assert (await calls.streams.list()).stream_names == ["s", "t", "u"]
     for wrong in ({"stream": []}, tmp_path / "none.json", tmp_path / "seed.yaml"):
         with pytest.raises(ConfigError):
             dis.seed(wrong)
