@@ -105,15 +105,17 @@ class Bodies:
             self.held -= arrival.size
 
     async def _collect(self, request: web.BaseRequest, arrival: _Arrival) -> bytes:
-        body = bytearray()
+        pieces: list[bytes] = []
+        size = 0
         while piece := await request.content.readany():
-            body += piece
-            _check_size(len(body))
+            pieces.append(piece)
+            size += len(piece)
+            _check_size(size)
             arrival.size += len(piece)
             self.held += len(piece)
             if self.held > self._most:
                 self._make_room()
-        return bytes(body)
+        return b"".join(pieces)
 
     def _make_room(self) -> None:
         oldest = next((one for one in self._arriving if one.size), None)

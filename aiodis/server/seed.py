@@ -91,7 +91,7 @@ class _Record(_Part):
         return orjson.dumps(self.value)
 
     def entry(self) -> PutEntry:
-        return PutEntry(
+        return PutEntry.of(
             self.content(),
             self.explicit_hash_key,
             self.partition_id,
@@ -300,11 +300,11 @@ def _thing(place: str, line: bytes) -> tuple[str, dict[str, Any]]:
 def _pages(entries: Sequence[PutEntry], most: int) -> Iterator[tuple[int, list[PutEntry]]]:
     """Divide records into requests, each with the number of its first one."""
     first = size = 0
-    for number, entry in enumerate(entries):
-        size += len(entry.data)
+    for number, data_bytes in enumerate(PutBody(list(entries)).sizes()):
+        size += data_bytes
         if number > first and (size > most or number - first == MAX_RECORDS_PER_REQUEST):
             yield first, list(entries[first:number])
-            first, size = number, len(entry.data)
+            first, size = number, data_bytes
     if first < len(entries):
         yield first, list(entries[first:])
 

@@ -30,7 +30,7 @@ from aiodis.testing.remote import (
 from aiodis.testing.sandbox import Sandbox, SandboxStream, account_named, name_of, new_name, told
 from aiodis.testing.server_thread import ServerThread
 from aiodis.testing.wishes import Wishes
-from aiodis.wire.codec import PutEntry, PutReply
+from aiodis.wire.codec import PutReply
 
 __all__ = ["RemoteHost", "RemoteSandbox"]
 
@@ -128,8 +128,7 @@ class RemoteSandbox(Sandbox):
         if self._made:
             self._do(delete)
 
-    def _put(self, stream_name: str, entries: Sequence[PutEntry]) -> PutReply:
-        records = [Record(entry.data, entry.partition_key) for entry in entries]
+    def _put(self, stream_name: str, records: Sequence[Record]) -> PutReply:
         return self._do(lambda c: c.records.put(stream_name=stream_name, records=records))
 
     def _do(self, work: Callable[[DISClient], Awaitable[T]]) -> T:

@@ -22,7 +22,7 @@ from aiodis.consumer import Consumer
 from aiodis.credentials import AccessKey, IAMPassword, StaticToken
 from aiodis.errors import error_class
 from aiodis.producer import Producer
-from aiodis.record import ReceivedRecord
+from aiodis.record import ReceivedRecord, Record
 from aiodis.server import Account, Clock, LocalDIS, User
 from aiodis.server.faults import Faults
 from aiodis.server.requests import Requests, SeenRequest
@@ -168,8 +168,8 @@ class Sandbox(ABC):
         Raises:
             ServiceError: the service says no, to all or to one of them.
         """
-        entries = [PutEntry(item, partition_key=partition_key) for item in data]
-        reply = self._put(name_of(stream), entries)
+        records = [Record(item, partition_key) for item in data]
+        reply = self._put(name_of(stream), records)
         for result in reply.records:
             if result.error_code:
                 kind, message = error_class(400, result.error_code), result.error_message or ""
@@ -192,7 +192,7 @@ class Sandbox(ABC):
         """Make a stream as a whole request asks for; see `create_stream`."""
 
     @abstractmethod
-    def _put(self, stream_name: str, entries: Sequence[PutEntry]) -> PutReply: ...
+    def _put(self, stream_name: str, records: Sequence[Record]) -> PutReply: ...
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} project {self.project_id} of {self.endpoint}>"
@@ -257,8 +257,11 @@ class LocalSandbox(Sandbox):
         """Make a stream as a whole request asks for; see `create_stream`."""
         self.server.carry_out(Streams.create, request, project_id=self.project_id)
 
-    def _put(self, stream_name: str, entries: Sequence[PutEntry]) -> PutReply:
-        request = PutBody(list(entries), stream_name)
+    def _put(self, stream_name: str, records: Sequence[Record]) -> PutReply:
+        entries = [
+            PutEntry.of(record.data, partition_key=record.partition_key) for record in records
+        ]
+        request = PutBody(entries, stream_name)
         reply: PutReply = self.server.carry_out(Records.put, request, project_id=self.project_id)
         return reply
 

@@ -5,9 +5,11 @@ There is a codec for JSON and one for protobuf; `aiodis.wire.forms` chooses betw
 """
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import ClassVar, Protocol, Self
 
 import msgspec
+from pybase64 import b64decode, b64encode_as_string
 
 from aiodis.record import ReceivedRecord, RecordMetadata
 
@@ -27,13 +29,29 @@ __all__ = [
 
 
 class PutEntry(msgspec.Struct, omit_defaults=True, gc=False):
-    """One record of a PutRecords request as a server reads it. `timestamp`: *seen in the SDK*."""
+    """One record of a PutRecords request as a server reads it. `timestamp`: *seen in the SDK*.
 
-    data: bytes
+    Its data stays as `text`, in base64: so it is stored, and so an answer carries it.
+    """
+
+    text: str = msgspec.field(name="data")
     explicit_hash_key: str | None = None
     partition_id: str | None = None
     partition_key: str | None = None
     timestamp: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        data: bytes,
+        explicit_hash_key: str | None = None,
+        partition_id: str | None = None,
+        partition_key: str | None = None,
+        timestamp: int | None = None,
+    ) -> Self:
+        """Make one of its data as they are."""
+        text = b64encode_as_string(data)
+        return cls(text, explicit_hash_key, partition_id, partition_key, timestamp)
 
 
 class PutBody(msgspec.Struct):
@@ -42,6 +60,27 @@ class PutBody(msgspec.Struct):
     records: list[PutEntry]
     stream_name: str | None = None
     stream_id: str | None = None
+
+    def sizes(self) -> list[int]:
+        """Give the size of each record's data, in bytes.
+
+        Raises:
+            ValueError: a record's text is no base64.
+        """
+        texts = [record.text for record in self.records]
+        try:
+            return list(map(len, map(b64decode, texts, repeat(None), repeat(True))))
+        except ValueError as exc:
+            place = next(index for index, text in enumerate(texts) if not _is_base64(text))
+            raise ValueError(f"records.{place}: data is no base64: {exc}") from exc
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        b64decode(text, None, True)
+    except ValueError:
+        return False
+    return True
 
 
 class PutResult(msgspec.Struct, omit_defaults=True, gc=False):

@@ -96,7 +96,7 @@ class JsonCodec:
         return _put_body(stream_name, None, parts)
 
     def decode_put(self, body: bytes) -> PutBody:
-        """Decode a PutRecords body.
+        """Decode a PutRecords body, but for its data: see `PutBody.sizes`.
 
         Raises:
             msgspec.MsgspecError: it is not one.
@@ -180,22 +180,20 @@ def _put_body(stream_name: str, stream_id: str | None, parts: list[bytes]) -> by
     return b"".join(parts)
 
 
-def fragment(sequence: int, data: bytes, partition_key: str | None, timestamp_ms: int) -> bytes:
-    """Write one record as GetRecords answers it; the embedded DIS stores it in this form."""
+def fragment(sequence: int, text: str, partition_key: str | None, timestamp_ms: int) -> bytes:
+    """Write one record as GetRecords answers it; the embedded DIS stores it in this form.
+
+    `text` is its data in base64.
+    """
     key = (
         ""
         if partition_key is None
         else f'"partition_key":{encode_basestring_ascii(partition_key)},'
     )
     return (
-        b'{%b"sequence_number":"%d","data":"%b","timestamp":%d,"timestamp_type":"CreateTime"}'
-        % (
-            key.encode(),
-            sequence,
-            b64encode(data),
-            timestamp_ms,
-        )
-    )
+        f'{{{key}"sequence_number":"{sequence}","data":"{text}",'
+        f'"timestamp":{timestamp_ms},"timestamp_type":"CreateTime"}}'
+    ).encode()
 
 
 def decode_fragments(payload: bytes) -> list[ReceivedRecord]:

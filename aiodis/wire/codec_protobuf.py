@@ -78,7 +78,7 @@ class ProtobufCodec:
         """
         request = _parse(_CLASSES.put_request, body)
         entries = [
-            PutEntry(
+            PutEntry.of(
                 entry.data,
                 entry.explicitHashKey or None,
                 entry.partitionId or None,

@@ -4,6 +4,7 @@
 """
 
 import json
+from base64 import b64decode
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -31,7 +32,7 @@ def parameters_of(row, example):
         body = CODEC.decode_put(json.dumps(example["body"]).encode())
         return {
             "stream_name": body.stream_name,
-            "records": [Record(entry.data) for entry in body.records],
+            "records": [Record(b64decode(entry.text)) for entry in body.records],
         }
     request = row.read(example.get("path", {}), example.get("query", {}), example.get("body"))
     return {name: getattr(request, name) for name in request.model_fields_set}

@@ -367,13 +367,13 @@ class TestRequests:
         assert JsonCodec().decode_put(parts.body) == PutBody(
             stream_name="s",
             stream_id="id",
-            records=[PutEntry(b"a", None, None, "k"), PutEntry(b"b", "5", "0", None, 7)],
+            records=[PutEntry.of(b"a", None, None, "k"), PutEntry.of(b"b", "5", "0", None, 7)],
         )
 
     def test_a_put_knows_every_documented_field_of_a_record(self):
         [records] = [f for f in DOCUMENTED["records.put"]["parameters"] if f["name"] == "records"]
         assert {f["name"] for f in records["fields"]} | {"timestamp"} == set(
-            PutEntry.__struct_fields__
+            PutEntry.__struct_encode_fields__
         )
 
     @each_row

@@ -25,7 +25,7 @@ def commit(app, stream, sequence):
 
 
 def put(stream, data):
-    return PutBody([PutEntry(found, partition_key="k") for found in data], stream)
+    return PutBody([PutEntry.of(found, partition_key="k") for found in data], stream)
 
 
 DATA = st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=5)

@@ -47,7 +47,7 @@ class Driver:
         return self.engine.handle(operation, operation.build(**fields), now_ms)
 
     def put(self, stream: str, partition: int, *data: bytes) -> None:
-        entries = [PutEntry(item, None, str(partition)) for item in data]
+        entries = [PutEntry.of(item, None, str(partition)) for item in data]
         reply = self.engine.handle(
             Records.put, PutBody(stream_name=stream, records=entries), NOW_MS
         )

@@ -101,6 +101,13 @@ async def test_a_record_has_at_most_one_mib(dis):
     assert "records.1" in await dis.refused("DIS.4200", "POST", "records", fields)
 
 
+async def test_data_that_is_no_base64_fails_the_whole_request(dis):
+    await dis.create()
+    fields = {"stream_name": "s", "records": [record(b"x"), {"data": "no base64"}]}
+    assert "records.1" in await dis.refused("DIS.4200", "POST", "records", fields)
+    assert await dis.read_all() == []
+
+
 async def test_a_record_comes_back_as_it_was_put(dis, clock):
     await dis.create()
     data = bytes(range(256)) * 3

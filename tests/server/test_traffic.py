@@ -24,7 +24,7 @@ def state():
 
 
 def put(state, data, partition_id, now_ms):
-    entries = [PutEntry(one, None, partition_id) for one in data]
+    entries = [PutEntry.of(one, None, partition_id) for one in data]
     return RecordHandlers(state).put(PutBody(stream_name="s", records=entries), now_ms)
 
 

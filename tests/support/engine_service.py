@@ -37,7 +37,7 @@ class EngineService:
         return Line(self, name)
 
     def put(self, partition: int, *data: bytes) -> None:
-        entries = [PutEntry(item, None, str(partition), None) for item in data]
+        entries = [PutEntry.of(item, None, str(partition), None) for item in data]
         self.carry_out(Records.put, PutBody(stream_name=STREAM, records=entries))
 
     def scale(self, count: int) -> None:

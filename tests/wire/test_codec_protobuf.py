@@ -110,7 +110,7 @@ def record_of(fields):
 
 def as_read(record):
     hashed = record.explicit_hash_key
-    return PutEntry(
+    return PutEntry.of(
         data=record.data,
         explicit_hash_key=None if hashed is None else str(hashed),
         partition_id=record.partition_id,
@@ -156,14 +156,16 @@ class TestPut:
             assert fields_of(entry) == {k: v for k, v in expected.items() if v is not None}
 
     def test_a_request_without_name_and_id_is_read_for_the_server_to_judge(self):
-        assert CODEC.decode_put(bytes.fromhex("12061a0464617461")) == PutBody([PutEntry(b"data")])
+        assert CODEC.decode_put(bytes.fromhex("12061a0464617461")) == PutBody(
+            [PutEntry.of(b"data")]
+        )
 
     def test_an_empty_text_counts_as_left_out(self):
         sent = Record(b"x", partition_key="", partition_id="")
-        assert CODEC.decode_put(CODEC.encode_put("", [sent], "")) == PutBody([PutEntry(b"x")])
+        assert CODEC.decode_put(CODEC.encode_put("", [sent], "")) == PutBody([PutEntry.of(b"x")])
 
     def test_an_entry_without_data_is_read_as_empty_for_the_server_to_refuse(self):
-        assert CODEC.decode_put(bytes.fromhex("1200")).records == [PutEntry(b"")]
+        assert CODEC.decode_put(bytes.fromhex("1200")).records == [PutEntry.of(b"")]
 
 
 class TestPutReply:

@@ -75,7 +75,7 @@ class RecordHandlers:
         if self._state.peek(name) is None and request.stream_id:
             name = request.stream_id
         stream = self._state.find_running(name, now_ms)
-        sizes = _check_sizes(request.records, stream.rates)
+        sizes = _check_sizes(request, stream.rates)
         stream.expire(now_ms)
         put = _Put(stream, request.records, sizes, now_ms)
         groups = put.route()
@@ -227,18 +227,21 @@ class _Put:
                 del indexes[admitted:], sizes[admitted:]
                 if not sizes:
                     return None
-        sequence = first = self._stream.log.next_sequence(number)
-        name = partition_name(number)
-        fragments = []
-        for index in indexes:
-            record = records[index]
-            # The key comes back only where the partition was not named (reference 5.4.2).
-            key = None if record.partition_id else record.partition_key
-            # What the producer says counts for show only: guesses.CLIENT_TIMESTAMP_IS_SHOWN.
-            shown_ms = self._now_ms if record.timestamp is None else record.timestamp
-            fragments.append(fragment(sequence, record.data, key, shown_ms))
+        first = self._stream.log.next_sequence(number)
+        name, now_ms = partition_name(number), self._now_ms
+        fragments = [
+            fragment(
+                sequence,
+                record.text,
+                # The key comes back only where the partition was not named (reference 5.4.2).
+                None if record.partition_id else record.partition_key,
+                # What the producer says counts for show only: guesses.CLIENT_TIMESTAMP_IS_SHOWN.
+                now_ms if record.timestamp is None else record.timestamp,
+            )
+            for sequence, record in enumerate([records[index] for index in indexes], first)
+        ]
+        for sequence, index in enumerate(indexes, first):
             results[index] = PutResult(name, str(sequence))
-            sequence += 1
         return PutBlock(number, first, fragments, sizes)
 
     def count(self, blocks: Sequence[PutBlock]) -> Minute:
@@ -271,11 +274,15 @@ def partitions_of(stream: Stream, records: Sequence[PutEntry]) -> frozenset[int]
     return found
 
 
-def _check_sizes(records: Sequence[PutEntry], rates: StreamLimits) -> list[int]:
+def _check_sizes(request: PutBody, rates: StreamLimits) -> list[int]:
     """See that a request may be taken as a whole; give the size of each record's data."""
+    records = request.records
     if not 1 <= len(records) <= MAX_RECORDS_PER_REQUEST:
         raise Refusal("DIS.4200", f"records: 1 to {MAX_RECORDS_PER_REQUEST}, not {len(records)}")
-    sizes = [len(record.data) for record in records]
+    try:
+        sizes = request.sizes()
+    except ValueError as exc:
+        raise Refusal("DIS.4200", exc) from None
     for size in (min(sizes), max(sizes)):
         if not 0 < size <= MAX_RECORD_BYTES:
             rule = f"data has {size} bytes, not 1 to {MAX_RECORD_BYTES}"

@@ -28,7 +28,7 @@ class Bench:
         return self.engine.handle(row, row.build(**fields), now_ms)
 
     def put(self, data, now_ms):
-        self.engine.handle(Records.put, PutBody([PutEntry(data)], "s"), now_ms)
+        self.engine.handle(Records.put, PutBody([PutEntry.of(data)], "s"), now_ms)
 
     @property
     def due_ms(self):
