@@ -80,7 +80,9 @@ class _Chances:
 class Fault:
     """A fault that was made. `count` tells how often it came, `left` how often it still may."""
 
-    def __init__(self, aim: Aim, name: str, rate: float, seed: int, times: int | None) -> None:
+    def __init__(
+        self, aim: Aim, name: str, rate: float, seed: int, times: int | None, label: str = ""
+    ) -> None:
         if not operations_of(aim.operation):
             raise ConfigError(f"there is no operation {aim.operation!r}")
         if times is not None and times < 1:
@@ -89,7 +91,7 @@ class Fault:
         """Its own among all of this process."""
         self.aim, self.name, self.times = aim, name, times
         # Without the project: a sandbox's is another each time, and draws what all others draw.
-        self.chances = _Chances(rate, seed, f"{name} {aim[:3]}")
+        self.chances = _Chances(rate, seed, f"{label or name} {aim[:3]}")
         self.count = 0
 
     @property
@@ -121,11 +123,13 @@ class CallFault(Fault):
         seed: int = 0,
         times: int | None,
     ) -> None:
-        super().__init__(aim, outcome.name, rate, seed, times)
+        usual = outcome.phases[0]
+        label = outcome.name if phase in {None, usual} else f"{outcome.name} {phase}"
+        super().__init__(aim, outcome.name, rate, seed, times, label)
         if phase is not None and phase not in outcome.phases:
             had = " or ".join(map(repr, outcome.phases))
             raise ConfigError(f"{outcome.name} has phase {had}, not {phase!r}")
-        self.outcome, self.phase = outcome, phase or outcome.phases[0]
+        self.outcome, self.phase = outcome, phase or usual
 
 
 class PartialFault(Fault):

@@ -27,7 +27,7 @@ from aiodis.errors import ConfigError
 from aiodis.server import AutoClock, LocalDIS, ManualClock
 from aiodis.server.fault import Target
 from aiodis.server.fault_actor import FaultActor
-from aiodis.server.fault_outcomes import Outcome
+from aiodis.server.fault_outcomes import Outcome, Phase
 from aiodis.server.faults import (
     Faults,
     Plan,
@@ -139,10 +139,14 @@ def test_the_target_is_looked_at_only_where_a_fault_is_aimed_closely(faults):
 
 
 def _calls_hit(
-    seed: int, count: int = 300, rate: float = 0.1, outcome: Outcome | None = None
+    seed: int,
+    count: int = 300,
+    rate: float = 0.1,
+    outcome: Outcome | None = None,
+    phase: Phase | None = None,
 ) -> list[int]:
     faults = Faults()
-    faults.rule(PUT, outcome=outcome or error("DIS.5000"), rate=rate, seed=seed)
+    faults.rule(PUT, outcome=outcome or error("DIS.5000"), rate=rate, seed=seed, phase=phase)
     return [n for n in range(count) if met(faults)]
 
 
@@ -150,6 +154,7 @@ def test_a_seed_says_which_calls_a_rule_hits():
     assert _calls_hit(7) == _calls_hit(7)
     assert _calls_hit(7) != _calls_hit(8)
     assert _calls_hit(7) != _calls_hit(7, outcome=hang())  # one seed may serve for all rules
+    assert _calls_hit(7) == _calls_hit(7, phase="before") != _calls_hit(7, phase="after")
     # Kept for good: a suite's faults are not to move with a new version.
     assert _calls_hit(7, 60) == [4, 6, 22, 25, 28, 36, 37, 42, 43, 58]
     assert 800 < len(_calls_hit(1, 10_000)) < 1200
