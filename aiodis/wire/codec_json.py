@@ -1,6 +1,6 @@
 """Records as JSON with base64, the service's default form."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any, ClassVar, Final
 
@@ -11,6 +11,7 @@ from aiodis.record import ReceivedRecord, RecordMetadata
 from aiodis.wire.codec import (
     GetReply,
     PutBody,
+    PutEntry,
     PutReply,
     RecordLike,
     RecordResult,
@@ -19,7 +20,7 @@ from aiodis.wire.codec import (
     WrittenResult,
 )
 
-__all__ = ["JsonCodec", "decode_fragments", "fragment"]
+__all__ = ["JsonCodec", "decode_fragments", "fragments"]
 
 
 class _Places(msgspec.Struct):
@@ -180,20 +181,28 @@ def _put_body(stream_name: str, stream_id: str | None, parts: list[bytes]) -> by
     return b"".join(parts)
 
 
-def fragment(sequence: int, text: str, partition_key: str | None, timestamp_ms: int) -> bytes:
-    """Write one record as GetRecords answers it; the embedded DIS stores it in this form.
+def fragments(entries: Iterable[PutEntry], first_sequence: int, now_ms: int) -> list[str]:
+    """Write a partition's new records as GetRecords answers them, in ASCII.
 
-    `text` is its data in base64.
+    The embedded DIS stores them in this form.
     """
-    key = (
-        ""
-        if partition_key is None
-        else f'"partition_key":{encode_basestring_ascii(partition_key)},'
-    )
-    return (
-        f'{{{key}"sequence_number":"{sequence}","data":"{text}",'
-        f'"timestamp":{timestamp_ms},"timestamp_type":"CreateTime"}}'
-    ).encode()
+    now = _end_of_fragment(now_ms)
+    return [
+        "{"
+        # The key comes back only where the partition was not named (reference 5.4.2).
+        + (
+            ""
+            if entry.partition_id or entry.partition_key is None
+            else f'"partition_key":{encode_basestring_ascii(entry.partition_key)},'
+        )
+        + f'"sequence_number":"{sequence}","data":"{entry.text}'
+        + (now if entry.timestamp is None else _end_of_fragment(entry.timestamp))
+        for sequence, entry in enumerate(entries, first_sequence)
+    ]
+
+
+def _end_of_fragment(timestamp_ms: int) -> str:
+    return f'","timestamp":{timestamp_ms},"timestamp_type":"CreateTime"}}'
 
 
 def decode_fragments(payload: bytes) -> list[ReceivedRecord]:

@@ -269,7 +269,7 @@ def cannot_be_synced(path):
 
 
 def block(first, *data):
-    fragments = [b'{"n":%d}' % (first + index) for index in range(len(data))]
+    fragments = [f'{{"n":{first + index}}}' for index in range(len(data))]
     return [PutBlock(0, first, fragments, [len(item) for item in data])]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aiodis.record import ReceivedRecord, Record
 from aiodis.wire.codec import GetReply, PutEntry, PutReply, PutResult
-from aiodis.wire.codec_json import JsonCodec, fragment
+from aiodis.wire.codec_json import JsonCodec, fragments
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/records.json").read_text("utf-8"))
 MAX = 2**63 - 1
@@ -200,19 +200,21 @@ class TestGetReply:
         )
     )
     def test_fragments_are_read_back_as_records(self, stored):
-        body = b'{"next_partition_cursor":"c","records":[' + b",".join(
-            fragment(sequence, b64encode(data).decode(), key, at)
+        written = [
+            fragments([PutEntry.of(data, partition_key=key, timestamp=at)], sequence, 0)[0]
             for sequence, data, key, at in stored
-        )
-        found = CODEC.decode_get_reply(body + b"]}")
+        ]
+        body = '{"next_partition_cursor":"c","records":[' + ",".join(written) + "]}"
+        found = CODEC.decode_get_reply(body.encode("ascii"))
         assert found.records == [
             ReceivedRecord(sequence_number=sequence, data=data, partition_key=key, timestamp=at)
             for sequence, data, key, at in stored
         ]
 
     def test_a_fragment_is_the_services_form_of_a_record(self):
-        keyed, bare = (
-            json.loads(fragment(289911 + i, "ZGF0YQ==", k, 1_700_000_000_000 + i))
-            for i, k in enumerate(["k", None])
-        )
+        entries = [
+            PutEntry.of(b"data", partition_key="k"),
+            PutEntry.of(b"data", partition_id="0", partition_key="k", timestamp=1_700_000_000_001),
+        ]
+        keyed, bare = map(json.loads, fragments(entries, 289911, 1_700_000_000_000))
         assert [keyed, bare] == json.loads(self.VECTOR["body"])["records"]

@@ -20,7 +20,7 @@ from aiodis.server.state import State, Stream
 from aiodis.server.storage import PutBlock
 from aiodis.server.traffic import Minute
 from aiodis.wire.codec import GetReply, PutBody, PutEntry, PutReply, PutResult
-from aiodis.wire.codec_json import JsonCodec, fragment
+from aiodis.wire.codec_json import JsonCodec, fragments
 from aiodis.wire.cursor import CURSOR_LIFE_MS, CursorContent, decode_cursor, encode_cursor
 from aiodis.wire.routing import MAX_HASH
 
@@ -228,21 +228,12 @@ class _Put:
                 if not sizes:
                     return None
         first = self._stream.log.next_sequence(number)
-        name, now_ms = partition_name(number), self._now_ms
-        fragments = [
-            fragment(
-                sequence,
-                record.text,
-                # The key comes back only where the partition was not named (reference 5.4.2).
-                None if record.partition_id else record.partition_key,
-                # What the producer says counts for show only: guesses.CLIENT_TIMESTAMP_IS_SHOWN.
-                now_ms if record.timestamp is None else record.timestamp,
-            )
-            for sequence, record in enumerate([records[index] for index in indexes], first)
-        ]
+        name = partition_name(number)
+        # What the producer says of the time is for show only: guesses.CLIENT_TIMESTAMP_IS_SHOWN.
+        stored = fragments([records[index] for index in indexes], first, self._now_ms)
         for sequence, index in enumerate(indexes, first):
             results[index] = PutResult(name, str(sequence))
-        return PutBlock(number, first, fragments, sizes)
+        return PutBlock(number, first, stored, sizes)
 
     def count(self, blocks: Sequence[PutBlock]) -> Minute:
         """Count what was stored and what was throttled; give the minute that has it."""

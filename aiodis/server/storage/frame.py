@@ -21,13 +21,17 @@ a frame found by its magic after damage is a frame, and never somebody's data.
 """
 
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from aiodis.errors import DISError
+
+try:
+    from isal.isal_zlib import crc32  # of the extra `speed`; a quarter of the time at 700 KB
+except ImportError:
+    from zlib import crc32
 
 __all__ = [
     "OPENING",
@@ -75,13 +79,13 @@ class LogDamagedError(DISError):
 class PutBlock:
     """Consecutive records of one partition, in wire form.
 
-    Each fragment is the finished JSON object of one record, its sequence number
+    Each fragment is the finished JSON object of one record in ASCII, its sequence number
     within. `sizes` are the sizes of the raw data, before base64, in bytes.
     """
 
     partition: int
     first_sequence: int
-    fragments: Sequence[bytes]
+    fragments: Sequence[str]
     sizes: Sequence[int]
 
 
@@ -121,7 +125,7 @@ def encode_records(time_ms: int, blocks: Sequence[PutBlock]) -> tuple[list[bytes
     rows: list[BlockRow] = []
     contents: list[bytes] = []
     for block in blocks:
-        payload = b",".join(block.fragments)
+        payload = ",".join(block.fragments).encode("ascii")
         count = len(block.fragments)
         if not count or count != len(block.sizes):
             raise ValueError(f"a block of {count} fragments with {len(block.sizes)} sizes")
@@ -189,7 +193,7 @@ def read_frame(data: memoryview, offset: int) -> Frame | None:
     if magic != _MAGIC or end > len(data):
         return None
     body = data[start:end]
-    crc = zlib.crc32(body, zlib.crc32(data[offset : start - _CRC.size]))
+    crc = crc32(body, crc32(data[offset : start - _CRC.size]))
     if _CRC.unpack_from(data, start - _CRC.size) != (crc,):
         return None
     return Frame(version, kind, body, end)
@@ -207,7 +211,7 @@ def find_frame(data: bytes, offset: int) -> int | None:
 
 def _seal(kind: int, body: list[bytes]) -> list[bytes]:
     header = _HEADER.pack(_MAGIC, VERSION, kind, 0, sum(map(len, body)))
-    crc = zlib.crc32(header)
+    crc = crc32(header)
     for buffer in body:
-        crc = zlib.crc32(buffer, crc)
+        crc = crc32(buffer, crc)
     return [header + _CRC.pack(crc), *body]

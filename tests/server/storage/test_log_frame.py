@@ -1,3 +1,5 @@
+import random
+import zlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from aiodis.server.storage.frame import (
     LogDamagedError,
     Opening,
     PutBlock,
+    crc32,
     decode_opening,
     decode_records,
     encode_opening,
@@ -22,8 +25,8 @@ from aiodis.server.storage.frame import (
 )
 
 BLOCKS = [
-    PutBlock(3, 10, [b'{"a":1}', b'{"bb":22}'], [5, 6]),
-    PutBlock(4_000_000_000, 2**40, [b"{}"], [0]),
+    PutBlock(3, 10, ['{"a":1}', '{"bb":22}'], [5, 6]),
+    PutBlock(4_000_000_000, 2**40, ["{}"], [0]),
 ]
 
 
@@ -50,7 +53,7 @@ def test_an_opening_comes_back_as_it_was(pairs):
     assert decode_opening(frame.body) == opening
 
 
-@pytest.mark.parametrize(("fragments", "sizes"), [([], []), ([b"{}"], []), ([b"{}"], [1, 2])])
+@pytest.mark.parametrize(("fragments", "sizes"), [([], []), (["{}"], []), (["{}"], [1, 2])])
 def test_a_block_without_records_or_with_other_sizes_is_refused(fragments, sizes):
     with pytest.raises(ValueError, match="fragments"):
         encode_records(0, [PutBlock(0, 0, fragments, sizes)])
@@ -84,6 +87,12 @@ def test_a_right_frame_is_found_behind_damage_and_behind_false_magic():
     assert find_frame(junk + frame, 0) == len(junk)
     assert find_frame(junk + frame, len(junk) + 1) is None
     assert find_frame(junk + frame[:-1], 0) is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 1000, 100_000])
+def test_the_checksum_is_zlibs_whoever_computes_it(size):
+    data = random.Random(size).randbytes(size)
+    assert crc32(data, 7) == zlib.crc32(data, 7)
 
 
 def test_the_magic_cannot_stand_in_a_fragment():

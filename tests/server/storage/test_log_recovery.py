@@ -11,7 +11,7 @@ def put(log, now_ms):
     blocks = []
     for partition in (0, 3):
         first = log.next_sequence(partition)
-        fragments = [b'{"p":%d,"s":%d}' % (partition, first + number) for number in range(2)]
+        fragments = [f'{{"p":{partition},"s":{first + number}}}' for number in range(2)]
         blocks.append(PutBlock(partition, first, fragments, [7, 8]))
     log.append(blocks, now_ms)
 

@@ -13,7 +13,7 @@ from aiodis.server.storage import PutBlock, RecordLog, Recovery
 
 
 def fragment(partition, sequence):
-    return b'{"p":%d,"s":%d}' % (partition, sequence)
+    return f'{{"p":{partition},"s":{sequence}}}'
 
 
 def block(log, partition, records, size=10):
@@ -31,7 +31,7 @@ def take(log, partition, sequence, *, max_bytes=10_000, max_records=1000):
 
 
 def expected(partition, start, stop):
-    return b",".join(fragment(partition, sequence) for sequence in range(start, stop))
+    return ",".join(fragment(partition, sequence) for sequence in range(start, stop)).encode()
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def test_a_block_out_of_sequence_is_refused_and_nothing_of_its_append_stored(log
     put(log, 0, 3, 1)
     before = log.disk_bytes
     with pytest.raises(ValueError, match=f"sequence {first} instead of 3"):
-        log.append([block(log, 1, 1), PutBlock(0, first, [b"{}"], [1])], 2)
+        log.append([block(log, 1, 1), PutBlock(0, first, ["{}"], [1])], 2)
     assert log.disk_bytes == before
     assert (log.next_sequence(0), log.next_sequence(1)) == (3, 0)
 
@@ -154,7 +154,7 @@ def test_max_bytes_stops_before_the_record_that_would_go_over(log, max_bytes, co
 
 
 def test_max_bytes_counts_raw_sizes_and_not_fragments(log):
-    log.append([PutBlock(0, 0, [b"{}" * 1000, b"{}"], [0, 1])], 1)
+    log.append([PutBlock(0, 0, ["{}" * 1000, "{}"], [0, 1])], 1)
     assert take(log, 0, 0, max_bytes=0).count == 1
     assert take(log, 0, 0, max_bytes=1).count == 2
 
@@ -313,7 +313,7 @@ from pathlib import Path
 from aiodis.server.storage import PutBlock, RecordLog
 log = RecordLog.open(Path(sys.argv[1]), segment_bytes=2000)
 for number in range(100):
-    log.append([PutBlock(0, number, [b'{"p":0,"s":%d}' % number], [10])], number)
+    log.append([PutBlock(0, number, [f'{{"p":0,"s":{number}}}'], [10])], number)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)

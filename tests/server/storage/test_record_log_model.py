@@ -39,12 +39,15 @@ class Model(RuleBasedStateMachine):
             records = self.records[partition]
             first = len(records)
             fragments = [
-                b'{"%d-%d":"%s"}' % (partition, first + number, b"x" * length)
+                f'{{"{partition}-{first + number}":"{"x" * length}"}}'
                 for number, (length, _) in enumerate(shapes)
             ]
             sizes = [size for _, size in shapes]
             put.append(PutBlock(partition, first, fragments, sizes))
-            records += [(*pair, self.last_ms) for pair in zip(fragments, sizes, strict=True)]
+            records += [
+                (kept.encode(), size, self.last_ms)
+                for kept, size in zip(fragments, sizes, strict=True)
+            ]
         for log in (self.disk, self.memory):
             log.append(put, now_ms)
 
