@@ -4,6 +4,7 @@ Plain code. Order is the order of acceptance, kept through everything that is pu
 back.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -121,9 +122,17 @@ class PartitionQueue:
         """When the oldest batch began to linger."""
         self.due = False
         """Whether what waits goes without lingering further."""
-        self.is_watched = False
-        """Whether the lane wants to look when a record is added."""
+        self.look_count = self.look_size = sys.maxsize
+        """From how many records on, or bytes, the lane wants to look when one is added."""
         self.highest_delivered = -1
+
+    def watch(self, count: int, size: int) -> None:
+        """Have the lane look when a record is added from this on."""
+        self.look_count, self.look_size = count, size
+
+    def unwatch(self) -> None:
+        """Have it look no more."""
+        self.watch(sys.maxsize, sys.maxsize)
 
     def ready_at(self, *, linger: float, max_records: int, max_bytes: int) -> float | None:
         """Say when a batch may go: None when nothing waits, a past time when it is full or due."""

@@ -70,7 +70,7 @@ class Lane:
         queue = self.queue
         queue.entries.append(entry)
         queue.size += len(entry.data)
-        if queue.is_watched:
+        if len(queue.entries) >= queue.look_count or queue.size >= queue.look_size:
             self.look()
 
     def look(self) -> None:
@@ -81,8 +81,10 @@ class Lane:
                 self._is_idle = False
                 queue.since = self._clock.now()
                 self._linger_until(queue.since + self._linger)
+            queue.watch(self._max_records, self._max_bytes)
             return
-        self._is_idle = queue.is_watched = False
+        self._is_idle = False
+        queue.unwatch()
         self._wake.set()
 
     def hurry(self) -> None:
@@ -138,11 +140,11 @@ class Lane:
                 return
             self._wake.clear()
             self._is_idle = at is None
-            queue.is_watched = True
+            queue.watch(1, 1)
             try:
                 await self._wake.wait()
             finally:
-                queue.is_watched = False
+                queue.unwatch()
 
     async def _carry(self, entries: list[Entry], size: int, worker: int) -> None:
         """Send a batch, and again what is to be sent again, until each record has an outcome."""

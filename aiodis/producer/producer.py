@@ -226,9 +226,10 @@ class Producer:
                         self._read_clock()
                     entry = Entry(data, route, order, self._deadline)
                     queue = route.queue
-                    queue.entries.append(entry)
+                    entries = queue.entries
+                    entries.append(entry)
                     queue.size += length
-                    if queue.is_watched:
+                    if len(entries) >= queue.look_count or queue.size >= queue.look_size:
                         route.lane.look()
                     return entry
         return await self._send(
