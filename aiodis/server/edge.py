@@ -105,17 +105,15 @@ class Bodies:
             self.held -= arrival.size
 
     async def _collect(self, request: web.BaseRequest, arrival: _Arrival) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
+        body = bytearray()
         while piece := await request.content.readany():
-            pieces.append(piece)
-            size += len(piece)
-            _check_size(size)
+            body += piece
+            _check_size(len(body))
             arrival.size += len(piece)
             self.held += len(piece)
             if self.held > self._most:
                 self._make_room()
-        return b"".join(pieces)
+        return bytes(body)
 
     def _make_room(self) -> None:
         oldest = next((one for one in self._arriving if one.size), None)
