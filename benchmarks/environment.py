@@ -22,6 +22,7 @@ _LIBRARIES: Final = (
     "orjson",
     "pybase64",
     "uvloop",
+    "isal",
     "huaweicloudsdkdis",
 )
 _BUSY: Final = 0.5
