@@ -53,9 +53,6 @@ class Timer(Protocol):
     def cancel(self) -> None:
         """Let it not come. After it came, this does nothing."""
 
-    def when(self) -> float:
-        """Give the time that it was set for."""
-
 
 class Clock(Protocol):
     """What the server and the client take every time and every wait from.
@@ -576,10 +573,6 @@ class _Timer:
         if not self.is_cancelled:
             self.is_cancelled = True
             self._clock._forget(self)  # noqa: SLF001 - one and the same thing
-
-    def when(self) -> float:
-        """Give the time that it was set for."""
-        return self.due_us / 1e6
 
     def go_off(self) -> None:
         """Call back when the loop has its turn; a loop that is closed waits for nothing."""

@@ -6,6 +6,7 @@ is old, the stream is described again, and what waits moves in its order.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -67,6 +68,7 @@ class Lanes:
         """Routes by key, for records that have nothing but a key."""
         self._by_partition: dict[int, Lane] = {}
         self._timer: Timer | None = None
+        self._hurry_at = math.inf
         self._mapping = asyncio.Lock()
         self._mapped_at = self._clock.now()
 
@@ -111,14 +113,17 @@ class Lanes:
 
     def _linger_until(self, at: float) -> None:
         """Have all lanes hurry then: with one timer for all, they share requests."""
-        if self._timer is None or at < self._timer.when():
+        if at < self._hurry_at:
             self._stop_timer()
+            # Kept here: uvloop's handle of a time that is over does not know it.
+            self._hurry_at = at
             self._timer = self._clock.call_at(at, self.hurry)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._hurry_at = math.inf
 
     def hurry(self) -> None:
         """Send all that waits without lingering further."""
